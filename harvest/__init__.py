@@ -1,0 +1,1 @@
+"""Sources: each module yields `harvest.record` records and knows nothing of SQLite."""

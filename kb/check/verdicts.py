@@ -1,0 +1,403 @@
+"""What the evidence in the database says to each statement. The verdict comes from kb.evidence.weigh, never
+from taste.
+
+The rule (RULE_TEXT says it to readers): what a statement asserts, and how strongly, is held against the
+verdict on its claim. Findings on the condition and the people that the sentence names are looked at apart.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.resources
+import sqlite3
+import tomllib
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from kb.check.facts import FactMade
+from kb.check.statements import ClaimMade, Statement
+from kb.evidence import TIERS, Count, Weighed, weigh
+
+__all__ = ["RULE_TEXT", "VERDICTS", "Evidence", "Judged", "JudgedClaim", "judge", "load_wording"]
+
+RULE_TEXT = (
+    "A statement is held against all abstracts of the knowledge base that report a finding on its claim, "
+    "weighed by "
+    "the rule shown on the pages of the claims. If they support it, it is well supported; supported, but "
+    "say for "
+    "whom, if the findings are only in animals, or none of them is in the condition or the people that the "
+    "sentence "
+    "names. If they point both ways it is disputed. If they point against it, it is contradicted, or "
+    "disputed "
+    "where the sentence is hedged or reports one study.",
+    "It is stronger than the evidence if its words promise more than any study can carry (a cure, proof, "
+    "everybody, "
+    "for good, no risk, figures above nine in ten without a study), if it says flatly what the evidence as "
+    "a whole "
+    "speaks against, or if it contradicts a fact on record in favour of the treatment.",
+    "A denial is held against the same evidence from the other side. A sentence that only says that proof "
+    "is lacking "
+    "is not contradicted by a single study.",
+)
+
+FOR_READERS = 3  # sentences shown on each side
+_CANDIDATES = 40  # rows looked at for a side, strongest first
+_RANK = {tier.id: n for n, tier in enumerate(TIERS)}
+_ORDER = (
+    "CASE a.evidence_tier " + " ".join(f"WHEN '{t.id}' THEN {n}" for n, t in enumerate(TIERS)) + " ELSE 9 END"
+)
+_SUPPORT = frozenset(("consistent-support", "mostly-support"))
+_AGAINST = frozenset(("mostly-against", "consistently-against"))
+# Claims whose findings are split by the condition that the sentence names, and the conditions of the database
+_BY_CONDITION = frozenset(
+    ("rapid-onset", "durability", "suicidality-reduction", "psychotherapy-combination", "safety-tolerability")
+)
+_CONDITIONS = {
+    "ptsd": ("ptsd",),
+    "depression": ("depression", "treatment-resistant-depression", "bipolar", "postpartum-depression"),
+}
+_SPOKEN_CONDITION = {"ptsd": "PTSD", "depression": "depression"}
+_SPOKEN_PEOPLE = {
+    "veterans-military": "veterans or soldiers", "children-adolescents": "children or adolescents",
+    "older-adults": "older adults", "perinatal": "pregnant women or new mothers",
+}  # fmt: skip
+
+
+@functools.lru_cache(maxsize=1)
+def load_wording() -> dict[str, Any]:
+    return tomllib.loads(
+        importlib.resources.files("kb.check").joinpath("wording.toml").read_text(encoding="utf-8")
+    )
+
+
+VERDICTS: dict[str, str] = load_wording()["verdicts"]
+# What a statement's verdict is when its claims differ: the first of these that any of them has
+_WORST = (
+    "contradicted", "overstated", "disputed", "not-enough-evidence", "supported-with-limits",
+    "well-supported", "matter-of-record", "question",
+)  # fmt: skip
+
+
+@dataclass(slots=True)
+class Quote:
+    """A sentence of an abstract, and where it is from. `ours`: it is from our summary, not from the
+    publisher.
+    """
+
+    article_id: str
+    stance: str
+    sentence: str
+    citation: str
+    url: str
+    year: int | None
+    design: str
+    tier: str
+    n: int | None
+    population: str
+    ours: bool
+    conditions: tuple[str, ...] = ()
+    populations: tuple[str, ...] = ()
+
+
+class Evidence:
+    """What the database says to claims, read once a claim and kept. `connection` yields rows by position."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self.connection = connection
+        self._counts: dict[str, list[Count]] = {}
+        self._weighed: dict[str, Weighed] = {}
+        self._quotes: dict[tuple[str, str], list[Quote]] = {}
+        self._within: dict[tuple[str, str, tuple[str, ...]], dict[str, int]] = {}
+
+    def load(self, claims: Iterable[str]) -> None:
+        """Read the counts of these claims in one pass over their tags."""
+        wanted = sorted(set(claims) - self._counts.keys())
+        if not wanted:
+            return
+        self._counts.update({claim: [] for claim in wanted})
+        marks = ",".join("?" * len(wanted))
+        for claim, stance, tier, gone, n in self.connection.execute(
+            "SELECT t.claim_id, t.stance, coalesce(a.evidence_tier, 'unclassified'), "
+            "a.retracted = 1 OR a.deleted IS NOT NULL, count(*) "
+            f"FROM tags t JOIN articles a ON a.id = t.article_id WHERE t.claim_id IN ({marks}) GROUP BY 1, "
+            f"2, 3, 4",
+            wanted,
+        ):
+            self._counts[claim].append(
+                Count(stance, tier if tier in _RANK else "unclassified", bool(gone), n)
+            )
+
+    def weighed(self, claim: str) -> Weighed:
+        if claim not in self._weighed:
+            self.load([claim])
+            self._weighed[claim] = weigh(self._counts[claim])
+        return self._weighed[claim]
+
+    def within(self, claim: str, table: str, names: tuple[str, ...]) -> dict[str, int]:
+        """Counted findings in people on `claim` by stance, among articles with one of `names` in `table`."""
+        key = (claim, table, names)
+        if key not in self._within:
+            counts = dict.fromkeys(("supports", "mixed", "contradicts"), 0)
+            marks = ",".join("?" * len(names))
+            for stance, n in self.connection.execute(
+                "SELECT t.stance, count(DISTINCT t.article_id) FROM tags t JOIN articles a ON a.id = "
+                "t.article_id "
+                f'JOIN "{table}" x ON x.article_id = a.id AND x.name IN ({marks}) '
+                "WHERE t.claim_id = ? AND t.stance <> 'background' AND a.retracted = 0 AND a.deleted IS NULL "
+                "AND a.evidence_tier IN ('systematic', 'trial', 'human', 'case') GROUP BY 1",
+                (*names, claim),
+            ):
+                counts[stance] = n
+            self._within[key] = counts
+        return self._within[key]
+
+    def quotes(self, claim: str, stance: str) -> list[Quote]:
+        """The strongest findings of a stance, each with its best sentence."""
+        key = (claim, stance)
+        if key in self._quotes:
+            return self._quotes[key]
+        rows = self.connection.execute(
+            "SELECT a.id, t.sentence_id FROM tags t JOIN articles a ON a.id = t.article_id "
+            "WHERE t.claim_id = ? AND t.stance = ? AND a.retracted = 0 AND a.deleted IS NULL "
+            f"ORDER BY {_ORDER}, t.confidence < 0.55, a.sample_size IS NULL, a.sample_size DESC, a.year "
+            f"DESC, a.id "
+            "LIMIT ?",
+            (claim, stance, _CANDIDATES),
+        ).fetchall()
+        found = []
+        for article_id, sentence_id in rows:
+            row = self.connection.execute(
+                "SELECT a.id, s.text, a.author_list, a.title, coalesce(a.journal_abbreviation, a.journal, "
+                "''), a.year, "
+                "coalesce(a.study_design, ''), coalesce(a.evidence_tier, ''), a.sample_size, "
+                "coalesce(a.population, ''), a.pmid, a.doi, a.pmcid, a.url, a.abstract_origin "
+                "FROM articles a LEFT JOIN sentences s ON s.id = ? WHERE a.id = ?",
+                (sentence_id, article_id),
+            ).fetchone()
+            names = tuple(
+                tuple(
+                    r[0]
+                    for r in self.connection.execute(
+                        f"SELECT name FROM {t} WHERE article_id = ?", (article_id,)
+                    )
+                )
+                for t in ("conditions", "populations")
+            )
+            found.append(Quote(
+                row[0], stance, row[1] or row[3], _citation(*row[2:6]), _url(row), row[5],
+                row[6], row[7], row[8], row[9], row[14] == "summary", *names,
+            ))  # fmt: skip
+        self._quotes[key] = found
+        return found
+
+    def best(self, claim: str, stances: tuple[str, ...], statement: Statement) -> list[Quote]:
+        """Up to three quotes: those on the statement's people and condition first, then by strength of
+        evidence.
+        """
+        pool = [q for stance in stances for q in self.quotes(claim, stance)]
+        wanted = _condition_names(statement)
+        people = set(statement.populations)
+
+        def fit(pair: tuple[int, Quote]) -> tuple[int, int, int]:
+            place, quote = pair
+            matches = (bool(people & set(quote.populations)) if people else True) + (
+                bool(wanted & set(quote.conditions)) if wanted else True
+            )
+            return (stances.index(quote.stance), -matches, place)
+
+        return [quote for _, quote in sorted(enumerate(pool), key=fit)][:FOR_READERS]
+
+
+def _citation(authors: str, title: str, journal: str, year: int | None) -> str:
+    first = authors.split(",")[0].strip()
+    names = f"{first} et al." if "," in authors else first
+    return (
+        ". ".join(p.strip(" .") for p in (names, title, journal, str(year or "")) if p and p.strip(" ."))
+        + "."
+    )
+
+
+def _url(row: tuple) -> str:
+    pmid, doi, pmcid, url = row[10:14]
+    if pmid:
+        return f"https://pubmed.ncbi.nlm.nih.gov/{pmid}/"
+    if doi:
+        return f"https://doi.org/{doi}"
+    if pmcid:
+        return f"https://pmc.ncbi.nlm.nih.gov/articles/{pmcid}/"
+    return url if url and url.startswith(("https://", "http://")) else ""
+
+
+def _condition_names(s: Statement) -> set[str]:
+    names: set[str] = set()
+    for condition in s.conditions:
+        names |= set(_CONDITIONS.get(condition, (condition,)))
+    return names
+
+
+@dataclass(slots=True)
+class JudgedClaim:
+    """One claim of a statement, weighed. `judgement` is a key of VERDICTS; `because` says why in a
+    sentence."""
+
+    made: ClaimMade
+    weighed: Weighed
+    judgement: str
+    because: str
+    favour: list[Quote] = field(default_factory=list)
+    against: list[Quote] = field(default_factory=list)
+    limits: str = ""
+
+
+@dataclass(slots=True)
+class Judged:
+    """A statement with its claims weighed, the facts that it touches, and what to do about it."""
+
+    statement: Statement
+    claims: list[JudgedClaim]
+    facts: list[FactMade]
+    verdict: str
+    overstated: bool
+    overstating: list[str]
+    advice: list[str]
+    suggestion: str
+
+
+def judge(statement: Statement, facts: list[FactMade], evidence: Evidence) -> Judged:
+    """The verdict on one statement: the worst of its claims' verdicts; facts decide where there is no
+    claim."""
+    claims = [_judge_claim(made, statement, evidence) for made in statement.claims]
+    wrong = [f for f in facts if f.agrees is False]
+    words = [w.text for w in statement.overstating] if claims or facts else []
+    kinds = {w.kind for w in statement.overstating} if words else set()
+    over_record = [f for f in facts if f.overstates]
+    against = [c for c in claims if _flat_against(c, statement)]
+    overstated = bool(words or over_record or against) and not statement.question
+    if overstated and not words:
+        words = [f.words for f in over_record if f.words] or [w for w in [_main_words(against)] if w]
+        words = list(dict.fromkeys(words))
+    verdicts = [c.judgement for c in claims]
+    if not verdicts:
+        verdicts = ["matter-of-record" if facts else "question"]
+    verdict = min(verdicts, key=_WORST.index)
+    if overstated and verdict != "contradicted":
+        verdict = "overstated" if claims else "matter-of-record"
+    if wrong and verdict in ("well-supported", "supported-with-limits"):
+        verdict = "matter-of-record"  # the claim may stand, the record does not agree with the rest
+    wording = load_wording()
+    advice = [wording["instead"][kind] for kind in wording["instead"] if kind in kinds]
+    if wrong:
+        advice.append(wording["instead"]["record"])
+    if against and not kinds:
+        advice.append(wording["instead"]["evidence"])
+    return Judged(
+        statement, claims, facts, verdict, overstated, words, advice, _suggest(claims, wrong, verdict)
+    )
+
+
+def _main_words(claims: list[JudgedClaim]) -> str:
+    return claims[0].made.reason.split(" + ")[-1] if claims else ""
+
+
+def _flat_against(claim: JudgedClaim, s: Statement) -> bool:
+    """Said as plain fact while the evidence as a whole, weaker studies included, says the opposite."""
+    if s.strength != "certain" or s.reports_a_study or s.personal or claim.made.doubt or claim.made.general:
+        return False
+    verdict = claim.weighed.verdict
+    if claim.made.asserts == "claim":
+        return verdict in _AGAINST and claim.weighed.supports < claim.weighed.total / 3
+    return (
+        claim.made.asserts == "denial"
+        and verdict == "consistent-support"
+        and claim.judgement == "contradicted"
+    )
+
+
+def _judge_claim(made: ClaimMade, s: Statement, evidence: Evidence) -> JudgedClaim:
+    weighed = evidence.weighed(made.claim)
+    sides = (("supports",), ("contradicts", "mixed"))
+    if made.asserts == "denial":
+        sides = (("contradicts",), ("supports", "mixed"))
+    result = JudgedClaim(
+        made, weighed, "", "", evidence.best(made.claim, sides[0], s), evidence.best(made.claim, sides[1], s)
+    )
+    result.judgement, result.because = _weigh_against(made, s, weighed, evidence, result)
+    return result
+
+
+def _weigh_against(
+    made: ClaimMade, s: Statement, weighed: Weighed, evidence: Evidence, result: JudgedClaim
+) -> tuple[str, str]:
+    words = weighed.words
+    if made.asserts == "question":
+        return "question", words
+    verdict = weighed.verdict
+    soft = s.strength == "possible" or s.reports_a_study or s.personal or made.doubt or made.general
+    if made.asserts == "denial":
+        if verdict == "too-little":
+            return ("well-supported" if made.doubt else "not-enough-evidence"), words
+        if verdict in _AGAINST:
+            return "well-supported", words
+        if verdict in _SUPPORT:
+            return ("disputed" if soft or verdict == "mostly-support" else "contradicted"), words
+        return "disputed", words
+    if s.overstating:
+        return ("contradicted" if verdict in _AGAINST else "overstated"), words
+    if verdict == "too-little":
+        return "not-enough-evidence", words
+    if verdict in _AGAINST:
+        return ("disputed" if soft and weighed.supports else "contradicted"), words
+    if verdict == "mixed":
+        return "disputed", words
+    result.limits = _limits(made, s, weighed, evidence)
+    return ("supported-with-limits" if result.limits else "well-supported"), words
+
+
+def _limits(made: ClaimMade, s: Statement, weighed: Weighed, evidence: Evidence) -> str:
+    """For whom the support is not shown, though the sentence speaks of them; "" if there is nothing to
+    say."""
+    if weighed.rests_on == ("preclinical",) and "animals" not in s.populations:
+        return "The findings are in animals or cells only."
+    conditions = [c for c in ("ptsd", "depression") if c in s.conditions]
+    if made.claim in _BY_CONDITION and len(conditions) == 1:
+        limit = _limit(
+            evidence.within(made.claim, "conditions", _CONDITIONS[conditions[0]]),
+            _SPOKEN_CONDITION[conditions[0]],
+        )
+        if limit:
+            return limit
+    for people, spoken in _SPOKEN_PEOPLE.items():
+        if people in s.populations:
+            limit = _limit(evidence.within(made.claim, "populations", (people,)), spoken)
+            if limit:
+                return limit
+    return ""
+
+
+def _limit(counts: dict[str, int], whom: str) -> str:
+    favour, against, mixed = counts["supports"], counts["contradicts"], counts["mixed"]
+    if not favour and not against and not mixed:
+        return f"None of the findings here is in {whom}."
+    if favour <= against:
+        return f"In {whom} the findings are {favour} for, {against} against and {mixed} both ways."
+    return ""
+
+
+def _suggest(claims: list[JudgedClaim], wrong: list[FactMade], verdict: str) -> str:
+    """A wording that the evidence would carry; "" where the statement can stand as it is."""
+    if verdict in ("well-supported", "question") and not wrong:
+        return ""
+    parts = []
+    wording = load_wording()["claims"]
+    needy = [
+        c for c in claims if c.judgement not in ("well-supported", "question") and c.made.asserts == "claim"
+    ]
+    needy += [c for c in claims if c.judgement == "contradicted" and c.made.asserts == "denial"]
+    for claim in sorted(needy, key=lambda c: _WORST.index(c.judgement))[:2]:
+        may = wording.get(claim.made.claim, {}).get("may", "")
+        tally = claim.limits or claim.weighed.words
+        if may:
+            parts.append(f"{may}. ({tally})")
+    parts += [f.fact.statement for f in wrong[:2]]
+    return " ".join(parts)

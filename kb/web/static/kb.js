@@ -1,0 +1,39 @@
+/* Enhancements only: every page works without this file. */
+"use strict";
+
+// Copy buttons appear only where copying works.
+for (const button of document.querySelectorAll("button.copy")) {
+  const source = document.getElementById(button.dataset.copy);
+  if (!source || !navigator.clipboard) continue;
+  const words = button.textContent;
+  button.hidden = false;
+  button.addEventListener("click", async () => {
+    try {
+      await navigator.clipboard.writeText(source.innerText.trim());
+      button.textContent = "Copied";
+    } catch {
+      button.textContent = "Copying is not allowed here";
+    }
+    setTimeout(() => { button.textContent = words; }, 2500);
+  });
+}
+
+// One filter open at a time; Escape and a click elsewhere close it.
+const filters = [...document.querySelectorAll("details.filter")];
+const closeFilters = (except) => {
+  for (const filter of filters) if (filter !== except) filter.open = false;
+};
+for (const filter of filters) {
+  filter.addEventListener("toggle", () => { if (filter.open) closeFilters(filter); });
+  filter.addEventListener("keydown", (event) => {
+    if (event.key === "Escape" && filter.open) {
+      filter.open = false;
+      filter.querySelector("summary").focus();
+    }
+  });
+}
+if (filters.length) {
+  document.addEventListener("click", (event) => {
+    if (!event.target.closest("details.filter")) closeFilters(null);
+  });
+}
