@@ -42,6 +42,7 @@ _PMID = re.compile(r"[1-9]\d{0,11}")
 
 # ---------------------------------------------------------------- what can go wrong
 
+
 class Verdict(StrEnum):
     OK = "ok"
     DATA = "data"  # an honest answer that something is not there
@@ -103,37 +104,67 @@ RULES: tuple[Rule, ...] = (
     Rule("19", _F, _BLOCKED, status=(300, 399), says=r"misuse|abuse"),
     Rule("19", _F, _BLOCKED, kind="html", says=r"WWW Error Blocked|misuse\.ncbi|error/abuse"),
     Rule("redirect", _P, "the server redirects elsewhere, which is refused: check --base-url", status=(300, 399)),
-    Rule("2", _F, "NCBI does not know this API key: check --api-key, or run without one", says=r"API key (?:invalid|not)"),
+    Rule(
+        "2",
+        _F,
+        "NCBI does not know this API key: check --api-key, or run without one",
+        says=r"API key (?:invalid|not)",
+    ),
     Rule("1", _T, "too many requests a second from this address or key", status=(429, 429)),
     Rule("1", _T, "too many requests a second from this address or key", says=r"API rate limit exceeded"),
     Rule("24", _P, "the request is too long for a URL; it should have been sent by POST", status=(414, 414)),
     Rule("404", _P, _NO_EUTILS, status=(404, 410)),
     Rule("auth", _P, "the server refuses access", status=(401, 403)),
     Rule("method", _P, _NO_EUTILS, status=(405, 405)),
-    Rule("18", _T, "a web page instead of data: the service is down, or --base-url is no E-utilities server",
-         kind="html", status=(500, 599), heavy=True),
+    Rule(
+        "18",
+        _T,
+        "a web page instead of data: the service is down, or --base-url is no E-utilities server",
+        kind="html",
+        status=(500, 599),
+        heavy=True,
+    ),
     Rule("23", _T, "the server failed or was overloaded", status=(500, 599), heavy=True),
-    Rule("18", _T, "a web page instead of data: the service is down, or --base-url is no E-utilities server",
-         kind="html"),
+    Rule(
+        "18",
+        _T,
+        "a web page instead of data: the service is down, or --base-url is no E-utilities server",
+        kind="html",
+    ),
     Rule("20", _T, "NCBI's gateway could not route the request", says=r"Unable to route request"),
-    Rule("3", _P, "more than the first 9,999 records of one search were asked for", says=r"cannot be larger than 9998"),
+    Rule(
+        "3", _P, "more than the first 9,999 records of one search were asked for", says=r"cannot be larger than 9998"
+    ),
     Rule("10", _P, "a page beyond the end of the stored result was asked for", says=r"OUT OF RANGE"),
     Rule("8", _S, "the history session is gone", says=r"Unable to obtain query"),
     Rule("9", _S, "the history session is gone", says=r"Cannot retrieve history data|Can't fetch uids from history"),
     Rule("11", _T, "a timeout inside NCBI", says=r"External viewer error|Status: Timeout", heavy=True),
     Rule("12", _T, "NCBI could not get at its records", says=r"^\s*Error occurred: cannot get document summary"),
     Rule("13", _P, "none of the ids was usable", says=r"ID[ +]list[ +]is[ +]empty"),
-    Rule("16", _P, "the ids were not accepted",
-         says=r"Invalid uid|Too many UIDs|Empty id list|Empty ID list|Some IDs have invalid|Neither query_key nor id"),
+    Rule(
+        "16",
+        _P,
+        "the ids were not accepted",
+        says=r"Invalid uid|Too many UIDs|Empty id list|Empty ID list|Some IDs have invalid|Neither query_key nor id",
+    ),
     Rule("4", _T, "NCBI's search backend is down", says=r"Couldn't resolve #|address table is empty"),
     Rule("5", _T, "NCBI's search backend is down", says=r"Database is not supported: pubmed"),
-    Rule("6", _T, "NCBI's search backend is down",
-         says=r"Unable to open connection to #|Invalid db name specified: pubmed"),
+    Rule(
+        "6",
+        _T,
+        "NCBI's search backend is down",
+        says=r"Unable to open connection to #|Invalid db name specified: pubmed",
+    ),
     Rule("db", _P, "the database name was not accepted", says=r"Invalid db name specified"),
     Rule("term", _P, "the query is empty", says=r"Empty term"),
     # An outage and a broken query share these words, so it is tried a few times and then said to be either.
-    Rule("7", _T, "the search backend failed: either the query is not valid PubMed syntax or NCBI has a problem",
-         says=r"Search Backend failed", tries=3),
+    Rule(
+        "7",
+        _T,
+        "the search backend failed: either the query is not valid PubMed syntax or NCBI has a problem",
+        says=r"Search Backend failed",
+        tries=3,
+    ),
     Rule("15a", _T, "NCBI's summary backend failed", says=r"DocSum Backend failed"),
     Rule("c++", _T, "an error inside NCBI", says=r"NCBI C\+\+ Exception"),
     Rule("17", _T, "an empty answer", kind="empty"),
@@ -143,8 +174,11 @@ RULES: tuple[Rule, ...] = (
 )
 
 _ROOTS = {
-    "esearch": "eSearchResult", "efetch": ("PubmedArticleSet", "PubmedBookArticleSet"), "epost": "ePostResult",
-    "esummary": "eSummaryResult", "einfo": "eInfoResult",
+    "esearch": "eSearchResult",
+    "efetch": ("PubmedArticleSet", "PubmedBookArticleSet"),
+    "epost": "ePostResult",
+    "esummary": "eSummaryResult",
+    "einfo": "eInfoResult",
 }
 _ROOT = re.compile(rb"<([A-Za-z_][\w.:-]*)")
 _PROLOG = re.compile(rb"(?:\s+|\xef\xbb\xbf|<\?.*?\?>|<!--.*?-->|<!DOCTYPE[^>]*>)*", re.S)
@@ -214,13 +248,15 @@ def _telling_xml(body: bytes, utility: str) -> tuple[str, str]:
     prolog = _PROLOG.match(body)
     root = _ROOT.match(body, prolog.end() if prolog else 0)
     if root is None:
-        return ("empty" if not body[prolog.end() if prolog else 0:].strip() else "cut"), ""
+        return ("empty" if not body[prolog.end() if prolog else 0 :].strip() else "cut"), ""
     name = root[1]
     wanted = _ROOTS.get(utility, ())
     if name.decode("ascii", "replace") not in (wanted if isinstance(wanted, tuple) else (wanted,)):
         return "other", name.decode("ascii", "replace")
     tail = body[-512:].rstrip()
-    whole = tail.endswith(b"</" + name + b">") or re.fullmatch(rb"<" + name + rb"[^>]*/>", body[root.start():].strip())
+    whole = tail.endswith(b"</" + name + b">") or re.fullmatch(
+        rb"<" + name + rb"[^>]*/>", body[root.start() :].strip()
+    )
     return ("xml" if whole else "cut"), ""
 
 
@@ -260,6 +296,7 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
 
 
 # ---------------------------------------------------------------- pace
+
 
 class Pace:
     """A token bucket of one token for this process, and for every process on the machine with the same `name`.
@@ -333,6 +370,7 @@ class Pace:
 
 # ---------------------------------------------------------------- answers
 
+
 @dataclass
 class Search:
     """An esearch answer. `count` is PubMed's, `ids` the part of the result that was asked for."""
@@ -365,8 +403,11 @@ def read_search(body: bytes) -> Search:
         translation=" ".join((root.findtext("QueryTranslation") or "").split()),
         phrases_not_found=texts("ErrorList/PhraseNotFound"),
         fields_not_found=texts("ErrorList/FieldNotFound"),
-        warnings=[f"{name}: {text}" for name in ("PhraseIgnored", "QuotedPhraseNotFound", "OutputMessage")
-                  for text in texts(f"WarningList/{name}")],
+        warnings=[
+            f"{name}: {text}"
+            for name in ("PhraseIgnored", "QuotedPhraseNotFound", "OutputMessage")
+            for text in texts(f"WarningList/{name}")
+        ],
     )
 
 
@@ -379,6 +420,7 @@ def _parse(body: bytes) -> etree._Element:
 
 
 # ---------------------------------------------------------------- the client
+
 
 @dataclass(frozen=True)
 class Patience:
@@ -403,8 +445,15 @@ class Eutils:
     """
 
     def __init__(
-        self, base_url: str = NCBI, *, tool: str = TOOL, email: str = "", api_key: str = "",
-        rate: float | None = None, pace: Pace | None = None, patience: Patience | None = None,
+        self,
+        base_url: str = NCBI,
+        *,
+        tool: str = TOOL,
+        email: str = "",
+        api_key: str = "",
+        rate: float | None = None,
+        pace: Pace | None = None,
+        patience: Patience | None = None,
         max_body: int = MAX_BODY,
     ) -> None:
         self.base_url = check_base_url(base_url)
@@ -473,10 +522,17 @@ class Eutils:
         return root.findtext("WebEnv") or "", root.findtext("QueryKey") or ""
 
     def fetch(
-        self, ids: Sequence[str] = (), *, webenv: str = "", query_key: str = "", start: int = 0, size: int = 0,
-        check: Callable[[bytes], Any] | None = None, tries: int | None = None,
+        self,
+        ids: Sequence[str] = (),
+        *,
+        webenv: str = "",
+        query_key: str = "",
+        start: int = 0,
+        size: int = 0,
+        check: Callable[[bytes], Any] | None = None,
+        tries: int | None = None,
     ) -> bytes:
-        """efetch: citations as XML, by ids or as a page of a stored result. `check` may raise ValueError to refuse it."""
+        """efetch: citations as XML, by ids or as a page of a stored result. `check` may refuse it (ValueError)."""
         params = {"retmode": "xml"}
         if ids:
             params["id"] = ",".join(_checked(ids))
@@ -486,17 +542,23 @@ class Eutils:
 
     def summarised(self, ids: Sequence[str]) -> set[str]:
         """esummary: which of these PMIDs exist."""
-        root = _parse(self.call("esummary", {"id": ",".join(_checked(ids)), "version": "2.0", "retmode": "xml"},
-                                check=_parse))
+        root = _parse(
+            self.call("esummary", {"id": ",".join(_checked(ids)), "version": "2.0", "retmode": "xml"}, check=_parse)
+        )
         return {
-            uid for element in root.iter("DocumentSummary", "DocSum")
+            uid
+            for element in root.iter("DocumentSummary", "DocSum")
             if (uid := element.get("uid") or element.findtext("Id") or "") and element.find("error") is None
         }
 
     # -- the transport
 
     def call(
-        self, utility: str, params: Mapping[str, str], *, check: Callable[[bytes], Any] | None = None,
+        self,
+        utility: str,
+        params: Mapping[str, str],
+        *,
+        check: Callable[[bytes], Any] | None = None,
         tries: int | None = None,
     ) -> bytes:
         """POST to one utility until it gives a usable answer, and return that.
@@ -554,7 +616,10 @@ class Eutils:
         deadline = time.monotonic() + self.patience.whole
         try:
             with self._session.post(
-                f"{self.base_url}{utility}.fcgi", data=data, allow_redirects=False, stream=True,
+                f"{self.base_url}{utility}.fcgi",
+                data=data,
+                allow_redirects=False,
+                stream=True,
                 timeout=(self.patience.connect, self.patience.read),
             ) as response:
                 body = bytearray()

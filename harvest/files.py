@@ -8,19 +8,14 @@ their numbers, since a later one replaces or deletes what an earlier one brought
 from __future__ import annotations
 
 import hashlib
-import multiprocessing
 import os
-import queue
 import re
 import zlib
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
-from typing import Any
 
-from harvest.pubmed_xml import NotPubmedXML, PubmedXML, Record, Truncated
+from harvest.pubmed_xml import NotPubmedXML, PubmedXML, Truncated
 
 SOURCE = "pubmed-files"
 _READ = 1 << 18  # compressed bytes at a time
@@ -126,7 +121,9 @@ def _gunzip(
                 raise BadFile(f"{path}: the gzip data is damaged; fetch the file again") from None
             given += len(out)
             if given > MAX_XML or (given > RATIO_FROM and given > taken * MAX_RATIO):
-                raise BadFile(f"{path}: expands to more than {MAX_RATIO} times its size; no PubMed file does. Refused")
+                raise BadFile(
+                    f"{path}: expands to more than {MAX_RATIO} times its size; no PubMed file does. Refused"
+                )
             if out:
                 yield out
             data = unzip.unconsumed_tail
@@ -207,74 +204,23 @@ class TopicFilter:
 
 
 def read_file(
-    path: Path, *, keep: TopicFilter | None, watch: Callable[[int], object] | None = None
+    path: Path, *, keep: TopicFilter | None, watch: Callable[[int], object] | None = None, ahead: bool = False
 ) -> PubmedXML:
-    """The records of one file; `keep` None takes all. Iterating raises BadFile, NotPubmedXML or Truncated."""
-    return PubmedXML(chunks(path, watch), source=SOURCE, scan=keep)
+    """The records of one file; `keep` None takes all. Iterating raises BadFile, NotPubmedXML or Truncated.
 
-
-class ReadAhead:
-    """As `read_file` without a filter, with the parsing in a process of its own while the caller stores.
-
-    Worth its start (a third of a second) from some ten megabytes on. Not more than a few batches are ever under way.
+    With `ahead` a thread unzips and parses the next citations meanwhile; `watch` is then called from it.
     """
-
-    batch, ahead = 250, 8
-
-    def __init__(self, path: Path, *, watch: Callable[[int], object] | None = None) -> None:
-        self.path, self.watch = path, watch
-        self.seen = 0
-        self.unknown: Counter[str] = Counter()
-
-    def __iter__(self) -> Iterator[Record]:
-        context = multiprocessing.get_context("spawn")  # nothing of this process (connections, locks) goes over
-        results: Any = context.Queue(self.ahead)
-        worker = context.Process(target=_read_for, args=(self.path, results, self.batch), daemon=True)
-        worker.start()
-        try:
-            while True:
-                kind, load, taken = self._next(results, worker)
-                if self.watch and taken:
-                    self.watch(taken)
-                if kind == "records":
-                    yield from load
-                elif kind == "end":
-                    self.seen, self.unknown = load
-                    return
-                else:
-                    raise {"BadFile": BadFile, "Truncated": Truncated}.get(kind, NotPubmedXML)(load)
-        finally:
-            worker.terminate()
-            worker.join()
-            results.close()
-
-    def _next(self, results: Any, worker: Any) -> tuple[str, Any, int]:
-        while True:
-            try:
-                return results.get(timeout=1.0)  # type: ignore[no-any-return]
-            except queue.Empty:
-                if not worker.is_alive() and results.empty():
-                    raise BadFile(f"{self.path}: the process that read it was stopped") from None
+    return PubmedXML(chunks(path, watch), source=SOURCE, scan=keep, ahead=ahead)
 
 
-def _read_for(path: Path, results: Any, size: int) -> None:
-    """The other process: read `path`, hand over batches, at the end the numbers or what went wrong."""
-    taken = 0
-
-    def watch(number: int) -> None:
-        nonlocal taken
-        taken += number
-
-    reader = read_file(path, keep=None, watch=watch)
-    try:
-        records = iter(reader)
-        while batch := list(islice(records, size)):
-            results.put(("records", batch, taken))
-            taken = 0
-        results.put(("end", (reader.seen, reader.unknown), taken))
-    except (BadFile, NotPubmedXML, Truncated) as error:
-        results.put((type(error).__name__, str(error), taken))
-
-
-__all__ = ["BadFile", "Digest", "NotPubmedXML", "ReadAhead", "TopicFilter", "Truncated", "chunks", "digest",
-           "find_files", "read_file"]
+__all__ = [
+    "BadFile",
+    "Digest",
+    "NotPubmedXML",
+    "TopicFilter",
+    "Truncated",
+    "chunks",
+    "digest",
+    "find_files",
+    "read_file",
+]

@@ -38,6 +38,7 @@ SOURCE = "pubmed"
 
 # ---------------------------------------------------------------- searches
 
+
 @dataclass(frozen=True)
 class Query:
     """A search in PubMed syntax, with the reason why it is run."""
@@ -58,14 +59,16 @@ def load_queries(path: Path | None = None) -> dict[str, Query]:
     blocks = {name: f"({' '.join(text.split())})" for name, text in data.get("blocks", {}).items()}
     result = {}
     for name, entry in data.get("queries", {}).items():
+
         def fill(found: re.Match[str], name: str = name) -> str:
             if found[1] not in blocks:
                 raise QueryProblem(f"search {name}: there is no block {{{found[1]}}}")
             return blocks[found[1]]
 
         term = re.sub(r"\{([\w-]+)\}", fill, " ".join(entry["term"].split()))
-        result[name] = Query(name, check_term(term), " ".join(entry.get("purpose", "").split()),
-                             tuple(entry.get("accept_dropped", ())))
+        result[name] = Query(
+            name, check_term(term), " ".join(entry.get("purpose", "").split()), tuple(entry.get("accept_dropped", ()))
+        )
     return result
 
 
@@ -128,6 +131,7 @@ def parse_date(text: str, *, end: bool = False) -> date:
 
 
 # ---------------------------------------------------------------- what a run keeps
+
 
 @dataclass
 class Run:
@@ -245,6 +249,7 @@ class Dropped(EutilsError):
 
 # ---------------------------------------------------------------- the run
 
+
 class Harvest:
     """One run of one search against one server, into one checkpoint.
 
@@ -254,9 +259,19 @@ class Harvest:
     """
 
     def __init__(
-        self, query: Query, client: Eutils, checkpoint: Checkpoint, *, since: date | None = None,
-        until: date | None = None, limit: int | None = None, allow_dropped: bool = False,
-        progress: Progress | None = None, page: int = PAGE, wall: int = WALL, top: int = TOP_PMID,
+        self,
+        query: Query,
+        client: Eutils,
+        checkpoint: Checkpoint,
+        *,
+        since: date | None = None,
+        until: date | None = None,
+        limit: int | None = None,
+        allow_dropped: bool = False,
+        progress: Progress | None = None,
+        page: int = PAGE,
+        wall: int = WALL,
+        top: int = TOP_PMID,
     ) -> None:
         if since and until and since > until:
             raise QueryProblem(f"--since {since} lies after --until {until}")
@@ -312,8 +327,9 @@ class Harvest:
         query = self.query
         whole = self.client.search(query.term)
         self._refuse_dropped(whole)
-        run = Run(query, "all", query.term, whole.translation, whole.warnings, whole.count,
-                  base_url=self.client.base_url)
+        run = Run(
+            query, "all", query.term, whole.translation, whole.warnings, whole.count, base_url=self.client.base_url
+        )
         last = self.checkpoint.completed(query)
         if self.since or self.until or self.limit:
             run.mode = "window"
@@ -326,8 +342,10 @@ class Harvest:
         elif last is not None:
             day = date.fromisoformat(last[:10]) - OVERLAP
             run.mode, run.since = "update", str(day)
-            run.term = (f'({query.term}) AND (("{day:%Y/%m/%d}"[CRDT] : "3000"[CRDT]) '
-                        f'OR ("{day:%Y/%m/%d}"[MDAT] : "3000"[MDAT]))')
+            run.term = (
+                f'({query.term}) AND (("{day:%Y/%m/%d}"[CRDT] : "3000"[CRDT]) '
+                f'OR ("{day:%Y/%m/%d}"[MDAT] : "3000"[MDAT]))'
+            )
         summary = self.summary
         summary.mode, summary.term, summary.hits = run.mode, run.term, run.hits
         summary.translation, summary.warnings = run.translation, list(run.warnings)
@@ -335,12 +353,17 @@ class Harvest:
 
     def _refuse_dropped(self, answer: Search) -> None:
         accepted = {text.casefold() for text in self.query.accept_dropped}
-        dropped = [f'"{text}"' for text in answer.phrases_not_found + answer.fields_not_found
-                   if text.casefold() not in accepted]
+        dropped = [
+            f'"{text}"'
+            for text in answer.phrases_not_found + answer.fields_not_found
+            if text.casefold() not in accepted
+        ]
         if not dropped:
             return
-        text = (f"PubMed does not know {', '.join(dropped)} and would search without it "
-                f"({answer.count:,} hits for: {answer.translation or 'nothing'})")
+        text = (
+            f"PubMed does not know {', '.join(dropped)} and would search without it "
+            f"({answer.count:,} hits for: {answer.translation or 'nothing'})"
+        )
         if not self.allow_dropped:
             raise Dropped(f"{text}. Correct the search, or accept this with --allow-dropped")
         answer.warnings.append(text)
@@ -454,17 +477,21 @@ class Harvest:
 
     def _fetch_pages(self, found: Search, ids: Sequence[str]) -> None:
         """Fetch the pages of a stored result that hold anything not received yet, several at once."""
-        starts = [start for start in range(0, len(ids), self.page)
-                  if any(pmid not in self._received for pmid in ids[start:start + self.page])]
+        starts = [
+            start
+            for start in range(0, len(ids), self.page)
+            if any(pmid not in self._received for pmid in ids[start : start + self.page])
+        ]
 
         def page(start: int) -> list[Record]:
             size = min(self.page, len(ids) - start)
 
             def get(offset: int, number: int, tries: int | None) -> list[Record]:
-                return self._get(webenv=found.webenv, query_key=found.query_key, start=start + offset, size=number,
-                                 tries=tries)
+                return self._get(
+                    webenv=found.webenv, query_key=found.query_key, start=start + offset, size=number, tries=tries
+                )
 
-            return _halving(get, ids[start:start + size])
+            return _halving(get, ids[start : start + size])
 
         self._together(page, starts, set(ids))
 
@@ -472,10 +499,10 @@ class Harvest:
         wanted = list(pmids)
 
         def page(start: int) -> list[Record]:
-            part = wanted[start:start + self.page]
+            part = wanted[start : start + self.page]
 
             def get(offset: int, number: int, tries: int | None) -> list[Record]:
-                return self._get(ids=part[offset:offset + number], tries=tries)
+                return self._get(ids=part[offset : offset + number], tries=tries)
 
             return _halving(get, part)
 
@@ -581,7 +608,9 @@ class Harvest:
             current = self._list(self.query.term, run.hits)
             unseen = sorted(current - known - self._received, key=int)
             if unseen:
-                self.progress.say(f"{self.query.id}: {len(unseen):,} citations came in by another way than a new date")
+                self.progress.say(
+                    f"{self.query.id}: {len(unseen):,} citations came in by another way than a new date"
+                )
                 self._fetch_ids(unseen)
                 self._ask_again([pmid for pmid in unseen if pmid not in self._received])
         else:
@@ -598,7 +627,7 @@ class Harvest:
             absent = [pmid for pmid in absent if pmid not in self._received]
         self._received = before
         for start in range(0, len(absent), 500):
-            batch = [Deleted(pmid, "gone from PubMed") for pmid in absent[start:start + 500]]
+            batch = [Deleted(pmid, "gone from PubMed") for pmid in absent[start : start + 500]]
             self.summary.add(self.checkpoint.save(batch, hits=False))
         self.checkpoint.left(gone)
         self.summary.left = len(gone) - len(absent)

@@ -11,11 +11,14 @@ that this reader does not know are counted in `PubmedXML.unknown`.
 from __future__ import annotations
 
 import codecs
+import queue
 import re
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from datetime import date
 from functools import lru_cache
+from typing import Any, TypeVar
 
 from lxml import etree
 
@@ -32,6 +35,7 @@ from harvest.record import (
 )
 
 Record = Article | Deleted | Quarantined
+T = TypeVar("T")
 
 ROOTS = {b"PubmedArticleSet", b"PubmedBookArticleSet"}
 HEAD_LIMIT = 64 * 1024  # bytes in which the root element must have begun
@@ -78,9 +82,11 @@ class PubmedXML:
         *,
         source: str = "pubmed",
         scan: Callable[[bytes], list[tuple[int, int]]] | None = None,
+        ahead: bool = False,
     ) -> None:
         self.source = source
         self.scan = scan
+        self.ahead = ahead
         self.unknown: Counter[str] = Counter()  # elements this reader has no place for
         self.seen = 0  # citations in the stream, kept or not
         self.doctype = ""
@@ -90,19 +96,30 @@ class PubmedXML:
         self._closed = False
 
     def __iter__(self) -> Iterator[Record]:
+        groups = self._groups()
+        for kind, raws, root in in_thread(groups, 6) if self.ahead else groups:
+            if kind == "citation":
+                yield from self._read_group(raws, root)
+            elif kind == "deleted":
+                yield from self._deletions(raws[0])
+            else:
+                yield quarantine(raws[0], "the citation is cut off or stands outside its element")
+
+    def _groups(self) -> Iterator[tuple[str, list[bytes], etree._Element | None]]:
+        """Pieces of the stream, citations several at a time and parsed, if they can be parsed together."""
         group: list[bytes] = []
         for kind, raw in self._pieces():
             if kind == "citation":
                 group.append(raw)
                 if len(group) < _GROUP:
                     continue
-            yield from self._parse(group)
-            group = []
-            if kind == "deleted":
-                yield from self._deletions(raw)
-            elif kind == "bad":
-                yield quarantine(raw, "the citation is cut off or stands outside its element")
-        yield from self._parse(group)
+            if group:
+                yield "citation", group, self._parse(group)
+                group = []
+            if kind != "citation":
+                yield kind, [raw], None
+        if group:
+            yield "citation", group, self._parse(group)
 
     # -- cutting
 
@@ -150,7 +167,7 @@ class PubmedXML:
         name, attributes, empty = found[4], found[5], found[6]
         if name in (b"PubmedArticle", b"PubmedBookArticle"):  # one citation saved by itself
             self._single, self._wrap = True, _WRAP
-            return buffer[found.start():]
+            return buffer[found.start() :]
         if name not in ROOTS:
             shown = name.decode("ascii", "replace")
             hint = " (an HTML page)" if shown.lower() == "html" else ""
@@ -187,9 +204,9 @@ class PubmedXML:
             mark = _MARK.search(buffer, position)
             if mark is None:
                 # A mark may be cut by the end of the buffer; the longest is 22 bytes.
-                return buffer[max(position, len(buffer) - 32):]
-            if buffer[position:mark.start()].strip():
-                yield from self._stray(buffer[position:mark.start()])
+                return buffer[max(position, len(buffer) - 32) :]
+            if buffer[position : mark.start()].strip():
+                yield from self._stray(buffer[position : mark.start()])
             if mark["close"]:
                 self._closed = True
                 return b""
@@ -249,18 +266,18 @@ class PubmedXML:
 
     # -- parsing
 
-    def _parse(self, group: list[bytes]) -> Iterator[Record]:
-        if not group:
-            return
+    def _parse(self, group: list[bytes]) -> etree._Element | None:
         try:
-            root = etree.fromstring(self._wrap + b"".join(map(_without_references, group)) + b"</set>", _parser())
+            return etree.fromstring(self._wrap + b"".join(map(_without_references, group)) + b"</set>", _parser())
         except etree.XMLSyntaxError:
-            root = None
+            return None
+
+    def _read_group(self, group: list[bytes], root: etree._Element | None) -> Iterator[Record]:
         if root is not None and len(root) == len(group):
             for element, raw in zip(root, group, strict=True):
                 yield self._read(element, raw)
             return
-        for raw in group:
+        for raw in group:  # one of them is broken: each by itself, then
             try:
                 root = etree.fromstring(self._wrap + _without_references(raw) + b"</set>", _parser())
             except etree.XMLSyntaxError as error:
@@ -290,10 +307,51 @@ class PubmedXML:
                 yield Quarantined("", f"DeleteCitation names {pmid[:40]!r}, which is no PMID", raw)
 
 
+def in_thread(items: Iterator[T], depth: int) -> Iterator[T]:
+    """`items`, made by a thread that is at most `depth` of them ahead. Its errors are raised here."""
+    results: queue.Queue[tuple[bool, Any]] = queue.Queue(depth)
+    stop = threading.Event()
+
+    def put(result: tuple[bool, Any]) -> bool:
+        while not stop.is_set():
+            try:
+                results.put(result, timeout=0.1)
+                return True
+            except queue.Full:
+                continue
+        return False
+
+    def work() -> None:
+        try:
+            for item in items:
+                if not put((True, item)):
+                    return
+            put((False, None))
+        except BaseException as error:
+            put((False, error))
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    try:
+        while True:
+            more, item = results.get()
+            if not more:
+                if item is not None:
+                    raise item
+                return
+            yield item
+    finally:
+        stop.set()
+        thread.join()
+
+
 def _encoding(buffer: bytes) -> tuple[int, str]:
     """The length of the byte-order mark and the name of the encoding."""
-    for mark, name in ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"),
-                       (codecs.BOM_UTF16_BE, "utf-16-be")):
+    for mark, name in (
+        (codecs.BOM_UTF8, "utf-8"),
+        (codecs.BOM_UTF16_LE, "utf-16-le"),
+        (codecs.BOM_UTF16_BE, "utf-16-be"),
+    ):
         if buffer.startswith(mark):
             return len(mark), name
     declared = _ENCODING.match(buffer.lstrip())
@@ -321,7 +379,8 @@ def _recode(chunks: Iterator[bytes], first: bytes, encoding: str) -> Iterator[by
 def _neighbour(buffer: bytes, start: int, end: int) -> int | None:
     """Where, between `start` and `end`, another citation or the end of the set begins."""
     where = [
-        at for opening in (b"<PubmedArticle>", b"<PubmedBookArticle>", b"</PubmedArticleSet", b"</PubmedBookArticleSet")
+        at
+        for opening in (b"<PubmedArticle>", b"<PubmedBookArticle>", b"</PubmedArticleSet", b"</PubmedBookArticleSet")
         if (at := buffer.find(opening, start, end)) >= 0
     ]
     return min(where) if where else None
@@ -331,13 +390,20 @@ def _without_references(raw: bytes) -> bytes:
     """A citation without its reference list: other papers, a third of the bytes, none of our business."""
     start = raw.find(b"<ReferenceList>")
     end = raw.rfind(b"</ReferenceList>")
-    return raw[:start] + raw[end + 16:] if 0 <= start < end else raw
+    return raw[:start] + raw[end + 16 :] if 0 <= start < end else raw
 
 
 def _parser() -> etree.XMLParser:
     # libxml2's own limits on depth and text length stay on (huge_tree=False).
-    return etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, remove_comments=True,
-                           remove_pis=True, remove_blank_text=False, collect_ids=False)
+    return etree.XMLParser(
+        resolve_entities=False,
+        no_network=True,
+        load_dtd=False,
+        remove_comments=True,
+        remove_pis=True,
+        remove_blank_text=False,
+        collect_ids=False,
+    )
 
 
 def quarantine(raw: bytes, reason: str) -> Quarantined:
@@ -392,7 +458,11 @@ def _flat(element: etree._Element) -> str:
 
 def _raised(text: str, before: list[str]) -> str:
     bare = text.strip()
-    if not bare or _PLAIN_SUPERSCRIPT.fullmatch(bare) and not (_ends_in_digit(before) and bare[0] in "+-−–0123456789"):
+    if (
+        not bare
+        or _PLAIN_SUPERSCRIPT.fullmatch(bare)
+        and not (_ends_in_digit(before) and bare[0] in "+-−–0123456789")
+    ):
         return text
     if _RAISED.fullmatch(bare):
         return text.replace(bare, bare.translate(_SUPERSCRIPT))
@@ -455,8 +525,9 @@ _REGISTERED = re.compile(
     r"|CTRI/\d{4}/\d+/\d+|PACTR\d+|RBR-\w+|KCT\d+|SLCTR/\d{4}/\d+|TCTR\d+|JPRN-\w+|jRCT\w+|JapicCTI-\d+|RPCEC\d+"
     r"|PER-\d+-\d+|\d{4}-\d{6}-\d{2})\b"
 )
-_MONTHS = {name: number for number, name in enumerate(
-    "jan feb mar apr may jun jul aug sep oct nov dec".split(), start=1)}
+_MONTHS = {
+    name: number for number, name in enumerate("jan feb mar apr may jun jul aug sep oct nov dec".split(), start=1)
+}
 _MEDLINE_DATE = re.compile(r"^\s*(\d{4})(?:\s+([A-Za-z]{3})[a-z]*\.?(?:\s+(\d{1,2}))?)?\s*(.*)$")
 # Grammatical case and wording change between years, the identifiers do not (eutils: "match UIs, not words").
 RETRACTED_UI = "D016441"
@@ -541,6 +612,7 @@ def clean_orcid(text: str | None) -> str:
 
 
 # ---------------------------------------------------------------- a citation
+
 
 class Unreadable(ValueError):
     """A well-formed element that is not a citation. The text says what it lacks."""
@@ -948,6 +1020,7 @@ _ARTICLE = {
 
 # ---------------------------------------------------------------- a book or a chapter
 
+
 def read_book(element: etree._Element, source: str, unknown: Counter[str]) -> Article:
     """A PubmedBookArticle as an Article: the chapter where there is one, else the book. Raises Unreadable."""
     document = element.find("BookDocument")
@@ -992,8 +1065,9 @@ def _book(record: Article, book: etree._Element, unknown: Counter[str]) -> str:
         elif tag == "AuthorList":
             _authors(record, child, unknown)
         elif tag == "Publisher":
-            record.publisher = ", ".join(text for part in ("PublisherName", "PublisherLocation")
-                                         if (text := text_of(child.find(part))))
+            record.publisher = ", ".join(
+                text for part in ("PublisherName", "PublisherLocation") if (text := text_of(child.find(part)))
+            )
         elif tag == "Isbn":
             record.isbn = record.isbn or (child.text or "").strip()
         elif tag == "Volume":
@@ -1001,8 +1075,15 @@ def _book(record: Article, book: etree._Element, unknown: Counter[str]) -> str:
         elif tag == "ELocationID":
             if child.get("EIdType") == "doi" and child.get("ValidYN") != "N" and record.doi is None:
                 record.doi = clean_doi(child.text)
-        elif tag not in ("BeginningDate", "EndingDate", "CollectionTitle", "Edition", "Medium", "ReportNumber",
-                         "VolumeTitle"):
+        elif tag not in (
+            "BeginningDate",
+            "EndingDate",
+            "CollectionTitle",
+            "Edition",
+            "Medium",
+            "ReportNumber",
+            "VolumeTitle",
+        ):
             unknown[str(tag)] += 1
     return published
 

@@ -113,7 +113,7 @@ class Selection:
 
     Nothing given selects everything. `claim` and `stance` narrow the tags and with them the
     articles; `ids` names articles in the order wanted; `query` is a SELECT whose result has a
-    column `article_id` (or `pmid`, or `id` of the table articles).
+    column `article_id` (or `pmid`, or `id` of the table articles; see `id_columns`).
     """
 
     claim: str | None = None
@@ -299,16 +299,31 @@ def check(connection: sqlite3.Connection, selection: Selection) -> None:
         raise ExportProblem("give either a query or a claim, not both: put the claim into the query's WHERE")
 
 
-def id_column(columns: Sequence[str]) -> str:
-    """The column that names articles: article_id, else pmid, else id. Raises ExportProblem without any."""
+def id_columns(columns: Sequence[str]) -> list[str]:
+    """The columns that name articles, the best first. Raises ExportProblem if there is none.
+
+    article_id alone; else pmid, and id for those without a PMID (articles are known by their
+    PMID where they have one). An id counts only where it is text: numbers are other tables' keys.
+    """
     lower = {c.lower(): c for c in columns}
-    for name in ("article_id", "pmid", "id"):
-        if name in lower:
-            return lower[name]
+    if "article_id" in lower:
+        return [lower["article_id"]]
+    found = [lower[name] for name in ("pmid", "id") if name in lower]
+    if found:
+        return found
     raise ExportProblem(
         "the query's result has no column article_id (or pmid): add it to the SELECT, "
         f"e.g. SELECT article_id, ... (it has {', '.join(columns) or 'no columns'})"
     )
+
+
+def _wanted(columns: Sequence[str]) -> str:
+    """SQL for the article that a row of the columns names."""
+    parts = []
+    for name in id_columns(columns):
+        quoted = '"' + name.replace('"', '""') + '"'
+        parts.append(f"iif(typeof({quoted}) = 'text', {quoted}, NULL)" if name.lower() == "id" else quoted)
+    return f"cast(coalesce({', '.join(parts)}, NULL) AS TEXT)"
 
 
 def _bare(sql: str) -> str:
@@ -348,13 +363,11 @@ def _ids(connection: sqlite3.Connection, selection: Selection, order: str) -> It
         columns = [
             d[0] for d in _run(connection, f"SELECT * FROM (\n{sql}\n) LIMIT 0", parameters).description
         ]
-        column = id_column(columns).replace('"', '""')
-        by = "pmid" if column.lower() == "pmid" else "id"
         # In the order of the result, each article where it first stands.
         cursor = _run(
             connection,
-            f'SELECT a.id FROM (SELECT cast("{column}" AS TEXT) AS wanted, row_number() OVER () AS place '
-            f"FROM (\n{sql}\n)) q JOIN articles a ON a.{by} = q.wanted "
+            f"SELECT a.id FROM (SELECT {_wanted(columns)} AS wanted, row_number() OVER () AS place "
+            f"FROM (\n{sql}\n)) q JOIN articles a ON a.id = q.wanted "
             f"GROUP BY a.id ORDER BY {order.format(place='min(q.place)')}",
             parameters,
         )

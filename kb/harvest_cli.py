@@ -18,7 +18,11 @@ from kb import schema
 
 def _db_option(function: Any) -> Any:
     return click.option(
-        "--db", envvar="KB_DB", default="db/kb.db", show_default=True, type=click.Path(path_type=Path),
+        "--db",
+        envvar="KB_DB",
+        default="db/kb.db",
+        show_default=True,
+        type=click.Path(path_type=Path),
         help="The database file (or set KB_DB); made if it is not there.",
     )(function)
 
@@ -52,24 +56,60 @@ def harvest() -> None:
 @harvest.command()
 @click.argument("queries", metavar="[QUERY]...", nargs=-1)
 @click.option("--term", help="A search of your own, in PubMed's syntax, instead of the named ones.")
-@click.option("--since", type=_Day(end=False), metavar="DATE",
-              help="Only citations that entered PubMed on or after this day (YYYY, YYYY-MM or YYYY-MM-DD).")
-@click.option("--until", type=_Day(end=True), metavar="DATE", help="Only those that entered it by the end of this day.")
-@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most so many of each search, the newest first.")
-@click.option("--email", envvar=["KB_EMAIL", "NCBI_EMAIL"], default="",
-              help="Your address, which NCBI asks for to reach you before it blocks you (or set KB_EMAIL).")
-@click.option("--api-key", envvar="NCBI_API_KEY", default="", help="An NCBI key allows 10 requests a second instead of 3 "
-              "(better set NCBI_API_KEY: other users of the machine can read a command line).")
-@click.option("--base-url", envvar="KB_EUTILS_URL", default="", metavar="URL",
-              help="Any server that speaks E-utilities, instead of NCBI's (or set KB_EUTILS_URL).")
-@click.option("--rate", type=click.FloatRange(min=0.1, max=1000), metavar="N",
-              help="Requests a second, if the server has granted you more or you want to send less.")
+@click.option(
+    "--since",
+    type=_Day(end=False),
+    metavar="DATE",
+    help="Only citations that entered PubMed on or after this day (YYYY, YYYY-MM or YYYY-MM-DD).",
+)
+@click.option(
+    "--until", type=_Day(end=True), metavar="DATE", help="Only those that entered it by the end of this day."
+)
+@click.option(
+    "--limit", type=click.IntRange(min=1), metavar="N", help="At most so many of each search, the newest first."
+)
+@click.option(
+    "--email",
+    envvar=["KB_EMAIL", "NCBI_EMAIL"],
+    default="",
+    help="Your address, which NCBI asks for to reach you before it blocks you (or set KB_EMAIL).",
+)
+@click.option(
+    "--api-key",
+    envvar="NCBI_API_KEY",
+    default="",
+    help="An NCBI key allows 10 requests a second instead of 3 "
+    "(better set NCBI_API_KEY: other users of the machine can read a command line).",
+)
+@click.option(
+    "--base-url",
+    envvar="KB_EUTILS_URL",
+    default="",
+    metavar="URL",
+    help="Any server that speaks E-utilities, instead of NCBI's (or set KB_EUTILS_URL).",
+)
+@click.option(
+    "--rate",
+    type=click.FloatRange(min=0.1, max=1000),
+    metavar="N",
+    help="Requests a second, if the server has granted you more or you want to send less.",
+)
 @click.option("--allow-dropped", is_flag=True, help="Run a search although PubMed does not know some of its phrases.")
 @click.option("--json", "as_json", is_flag=True, help="The result as one JSON object.")
 @_db_option
 def pubmed(
-    queries: tuple[str, ...], term: str | None, since: date | None, until: date | None, limit: int | None, email: str,
-    api_key: str, base_url: str, rate: float | None, allow_dropped: bool, as_json: bool, db: Path,
+    queries: tuple[str, ...],
+    term: str | None,
+    since: date | None,
+    until: date | None,
+    limit: int | None,
+    email: str,
+    api_key: str,
+    base_url: str,
+    rate: float | None,
+    allow_dropped: bool,
+    as_json: bool,
+    db: Path,
 ) -> None:
     """Run the named searches (all of them, or those named), or one of your own.
 
@@ -95,7 +135,9 @@ def pubmed(
         else:
             unknown = [name for name in queries if name not in named]
             if unknown:
-                raise click.UsageError(f"there is no search named {', '.join(unknown)}; there are: {', '.join(named)}")
+                raise click.UsageError(
+                    f"there is no search named {', '.join(unknown)}; there are: {', '.join(named)}"
+                )
             chosen = [named[name] for name in dict.fromkeys(queries or named)]
         if since and until and since > until:
             raise click.UsageError(f"--since {since} lies after --until {until}")
@@ -109,11 +151,21 @@ def pubmed(
 
     summaries: list[Summary] = []
     problem = ""
-    with _open(db) as store, client:
+    from kb.store import Store
+
+    with _open(db, Store) as store, client:
         for query in chosen:
             with _progress(query.id, unit="citations") as progress:
-                run = Harvest(query, client, StoreCheckpoint(store), since=since, until=until, limit=limit,
-                              allow_dropped=allow_dropped, progress=progress)
+                run = Harvest(
+                    query,
+                    client,
+                    StoreCheckpoint(store),
+                    since=since,
+                    until=until,
+                    limit=limit,
+                    allow_dropped=allow_dropped,
+                    progress=progress,
+                )
                 summaries.append(run.summary)
                 try:
                     run.run()
@@ -131,8 +183,17 @@ def pubmed(
     whole = totals(summaries)
     good = all(s.status == "done" for s in summaries)
     if as_json:
-        click.echo(json.dumps({"status": "done" if good else "incomplete" if not problem else "failed", **whole,
-                               "to_tag": untagged, "queries": [s.as_dict() for s in summaries]}, ensure_ascii=False))
+        click.echo(
+            json.dumps(
+                {
+                    "status": "done" if good else "incomplete" if not problem else "failed",
+                    **whole,
+                    "to_tag": untagged,
+                    "queries": [s.as_dict() for s in summaries],
+                },
+                ensure_ascii=False,
+            )
+        )
     else:
         if len(summaries) > 1:
             click.echo("In all: " + _numbers(whole))
@@ -145,8 +206,13 @@ def pubmed(
 
 @harvest.command()
 @click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--filter/--all", "filtered", default=True, show_default=True,
-              help="Only citations in which a word of the topic stands, or every citation.")
+@click.option(
+    "--filter/--all",
+    "filtered",
+    default=True,
+    show_default=True,
+    help="Only citations in which a word of the topic stands, or every citation.",
+)
 @click.option("--json", "as_json", is_flag=True, help="The result as one JSON object.")
 @_db_option
 def files(paths: tuple[Path, ...], filtered: bool, as_json: bool, db: Path) -> None:
@@ -164,13 +230,13 @@ def files(paths: tuple[Path, ...], filtered: bool, as_json: bool, db: Path) -> N
 
     from harvest.files import BadFile, find_files
     from harvest.pubmed import topic_terms
-    from kb.harvesting import load_files
+    from kb.harvesting import FileStore, load_files
 
     try:
         found = find_files(paths)
     except BadFile as error:
         raise click.UsageError(str(error)) from None
-    with _open(db) as store, _progress("files", unit="bytes") as progress:
+    with _open(db, FileStore) as store, _progress("files", unit="bytes") as progress:
         progress.total(sum(path.stat().st_size for path in found))
 
         def start(path: Path, size: int) -> Callable[[int], object]:
@@ -180,11 +246,22 @@ def files(paths: tuple[Path, ...], filtered: bool, as_json: bool, db: Path) -> N
         summary = load_files(store, found, terms=topic_terms() if filtered else None, start=start)
         untagged = _untagged(store)
     if as_json:
-        click.echo(json.dumps({"status": summary.status, **asdict(summary), "seconds": round(summary.seconds, 1),
-                               "to_tag": untagged}, ensure_ascii=False))
+        click.echo(
+            json.dumps(
+                {
+                    "status": summary.status,
+                    **asdict(summary),
+                    "seconds": round(summary.seconds, 1),
+                    "to_tag": untagged,
+                },
+                ensure_ascii=False,
+            )
+        )
     else:
-        click.echo(f"{summary.files} files read, {summary.skipped} known already; {summary.read:,} citations seen, "
-                   + _numbers(asdict(summary)))
+        click.echo(
+            f"{summary.files} files read, {summary.skipped} known already; {summary.read:,} citations seen, "
+            + _numbers(asdict(summary))
+        )
         for note in summary.notes:
             click.echo(f"  {note}")
         if summary.unknown:
@@ -204,10 +281,9 @@ def _own_name(term: str) -> str:
 
 
 @contextmanager
-def _open(db: Path) -> Iterator[Any]:
+def _open(db: Path, kind: Callable[[Path], Any]) -> Iterator[Any]:
     """The store, locked for this harvest; a database that is not there yet is built first."""
     from kb.harvesting import AnotherHarvest, harvest_lock
-    from kb.store import Store
 
     if db.is_dir():
         raise schema.DatabaseProblem(f"{db} is a folder, not a database file: name a file with --db")
@@ -217,7 +293,7 @@ def _open(db: Path) -> Iterator[Any]:
                 from kb.build import build
 
                 build(db)
-            with Store(db) as store:
+            with kind(db) as store:
                 yield store
     except AnotherHarvest as error:
         raise click.ClickException(str(error)) from None
@@ -237,10 +313,18 @@ def _hint(untagged: int) -> None:
 
 
 def _numbers(values: dict[str, Any]) -> str:
-    parts = [f"{values['found']:,} found", f"{values['new']:,} new", f"{values['changed']:,} changed",
-             f"{values['unchanged']:,} unchanged"]
-    for name, words in (("deleted", "withdrawn"), ("left", "no longer found"), ("quarantined", "unreadable, set aside"),
-                        ("missing", "missing")):
+    parts = [
+        f"{values['found']:,} found",
+        f"{values['new']:,} new",
+        f"{values['changed']:,} changed",
+        f"{values['unchanged']:,} unchanged",
+    ]
+    for name, words in (
+        ("deleted", "withdrawn"),
+        ("left", "no longer found"),
+        ("quarantined", "unreadable, set aside"),
+        ("missing", "missing"),
+    ):
         if values.get(name):
             parts.append(f"{values[name]:,} {words}")
     if values.get("requests"):
@@ -258,6 +342,7 @@ def _say_summary(summary: Any) -> None:
 
 
 # ---------------------------------------------------------------- progress
+
 
 class _Lines:
     """Progress as plain lines on standard error, one every so many seconds: for logs."""
@@ -281,8 +366,11 @@ class _Lines:
             self.last = now
             rate = self.done / (now - self.began)
             left = max(0, self.length - self.done) / rate if rate else 0
-            click.echo(f"{self.label}: {self.done:,} of {self.length:,} {self.unit}, {rate:,.0f} a second, "
-                       f"about {left:,.0f} s left", err=True)
+            click.echo(
+                f"{self.label}: {self.done:,} of {self.length:,} {self.unit}, {rate:,.0f} a second, "
+                f"about {left:,.0f} s left",
+                err=True,
+            )
 
     def say(self, text: str) -> None:
         click.echo(text, err=True)
@@ -297,8 +385,14 @@ class _Bar(_Lines):
 
     def total(self, number: int) -> None:
         self.length = number
-        self.bar = click.progressbar(length=number, label=self.label, file=sys.stderr, show_eta=True, show_percent=True,
-                                     item_show_func=lambda _: self._rate())
+        self.bar = click.progressbar(
+            length=number,
+            label=self.label,
+            file=sys.stderr,
+            show_eta=True,
+            show_percent=True,
+            item_show_func=lambda _: self._rate(),
+        )
         self.bar.__enter__()
 
     def _rate(self) -> str:

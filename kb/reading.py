@@ -262,7 +262,8 @@ def cards(connection: sqlite3.Connection, ids: Sequence[str]) -> list[dict[str, 
     for part in _parts(ids):
         for row in _dicts(
             connection.execute(
-                f"SELECT {_CARD}, a.abstract, a.mesh_list, a.keyword_list, l.verified FROM articles a LEFT JOIN landmarks l ON l.article_id = a.id "
+                f"SELECT {_CARD}, a.abstract, a.mesh_list, a.keyword_list, l.verified FROM articles a "
+                "LEFT JOIN landmarks l ON l.article_id = a.id "
                 f"WHERE a.id IN ({_marks(part)})",
                 part,
             )
@@ -599,26 +600,27 @@ def whats_new(connection: sqlite3.Connection, limit: int = 8) -> dict[str, Any]:
         ids = [
             r[0]
             for r in connection.execute(
-                "SELECT id FROM articles a WHERE deleted IS NULL ORDER BY year DESC, coalesce(published, '') DESC, id DESC "
-                "LIMIT ?",
+                "SELECT id FROM articles WHERE deleted IS NULL "
+                "ORDER BY year DESC, coalesce(published, '') DESC, id DESC LIMIT ?",
                 (limit,),
             )
         ]
         return {"harvest": None, "since": None, "new": cards(connection, ids), "total": 0, "retracted": []}
     # Runs of several named searches in a row are one update to a reader: take all of that day.
     since = last["started"][:10]
-    total = connection.execute(
-        "SELECT count(*) FROM articles WHERE first_seen >= ? AND source <> 'landmarks'", (since,)
-    ).fetchone()[0]
-    ids = [
+    came = {
         r[0]
         for r in connection.execute(
-            "SELECT a.id FROM articles a WHERE a.first_seen >= ? AND a.source <> 'landmarks' AND a.deleted IS NULL "
-            "AND EXISTS (SELECT 1 FROM tags t WHERE t.article_id = a.id AND t.stance <> 'background') "
-            f"ORDER BY {STRONGEST_FIRST} LIMIT ?",
-            (since, limit),
+            "SELECT h.article_id FROM harvests r JOIN harvest_hits h ON h.harvest_id = r.id "
+            "WHERE r.started >= ? AND r.source <> 'landmarks' AND h.outcome = 'new'",
+            (since,),
         )
-    ]
+    }
+    index = index_of(connection)
+    findings = index.tagged((), FINDINGS) & ~index.uncounted
+    strongest_new = (index.ids[n] for n in index.in_order(findings) if index.ids[n] in came)
+    ids = list(islice(strongest_new, limit))
+    total = len(came)
     gone = [
         r[0]
         for r in connection.execute(

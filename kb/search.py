@@ -107,7 +107,7 @@ _YEAR = re.compile(r"(\d{4})(?:\s*(?:-|\.\.|:|–)\s*(\d{4})?)?")
 
 @lru_cache(maxsize=1)
 def vocabulary() -> dict[str, Any]:
-    """kb/synonyms.toml, with phrases split to words: {"groups", "of", "longest", "stop_words", "includes", "claims"}."""
+    """kb/synonyms.toml, its phrases split to words: groups, of, longest, stop_words, includes, claims."""
     data = tomllib.loads(resources.files("kb").joinpath("synonyms.toml").read_text(encoding="utf-8"))
     groups = [tuple(dict.fromkeys(tuple(words_of(phrase)) for phrase in group)) for group in data["groups"]]
     of: dict[tuple[str, ...], list[int]] = {}
@@ -531,7 +531,10 @@ def run(
     index: EvidenceIndex | None = None,
     bare: bool = False,
 ) -> Found:
-    """Search. `bare` fills `ids` but not `rows`. An empty or unusable text with filters lists what passes the filters, strongest study first."""
+    """Search. `bare` fills `ids` but not `rows`.
+
+    No text with filters lists what passes the filters, strongest study first.
+    """
     index = index or index_of(connection)
     filters = filters or Filters()
     parsed = parse(text)

@@ -73,6 +73,7 @@ def metadata_path() -> Path:
     places = [
         package.parent / "metadata.json",
         package / "data" / "metadata.json",
+        package.parent / "share/kb/metadata.json",  # pip install --target
         *(
             Path(sysconfig.get_path("data", s)) / "share/kb/metadata.json"
             for s in sysconfig.get_scheme_names()
@@ -268,7 +269,8 @@ def _bounded_rows(limit: int) -> Callable[[sqlite3.Cursor, tuple[Any, ...]], sql
 
 # -- the guard ---------------------------------------------------------------------------------
 
-# Datasette's own pages have inline scripts and styles; ours have none.
+# Pages that are still Datasette's own (about itself, under /-/) have inline scripts and styles; ours,
+# and the tables in our dress, have none.
 _CSP = (
     "default-src 'none'; script-src 'self'{inline}; style-src 'self'{inline}; img-src 'self' data:; "
     "font-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -382,8 +384,8 @@ class Guard:
         )
 
     def _with_headers(self, send: Send, path: str) -> Send:
-        datasette_page = path == "/" + DATABASE or path.startswith((f"/{DATABASE}/", f"/{DATABASE}.", "/-/"))
-        policy = _CSP.format(inline=" 'unsafe-inline'" if datasette_page else "").encode()
+        tables = path == "/" + DATABASE or path.startswith((f"/{DATABASE}/", f"/{DATABASE}."))
+        policy = _CSP.format(inline=" 'unsafe-inline'" if path.startswith("/-/") else "").encode()
 
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -396,7 +398,7 @@ class Guard:
                 if self.public:
                     if message["status"] == 200 and b"set-cookie" not in present:
                         headers = _cacheable(headers)
-                    if datasette_page:
+                    if tables:
                         headers.append((b"x-robots-tag", b"noindex"))
                 message = {**message, "headers": headers}
             await send(message)

@@ -35,8 +35,12 @@ HEAD = (
     '<!DOCTYPE PubmedArticleSet PUBLIC "-//NLM//DTD PubMedArticle, 1st January 2026//EN" '
     '"https://dtd.nlm.nih.gov/ncbi/pubmed/out/pubmed_260101.dtd">\n<PubmedArticleSet>\n'
 )
-LABELS = (("BACKGROUND", "BACKGROUND"), ("METHODS", "METHODS"), ("RESULTS", "RESULTS"),
-          ("CONCLUSIONS", "CONCLUSIONS"))
+LABELS = (
+    ("BACKGROUND", "BACKGROUND"),
+    ("METHODS", "METHODS"),
+    ("RESULTS", "RESULTS"),
+    ("CONCLUSIONS", "CONCLUSIONS"),
+)
 
 
 class Writer:
@@ -48,8 +52,9 @@ class Writer:
         self.lexicon = [self._word() for _ in range(6000)]
         # MeSH is a closed vocabulary and authors write more than one paper: both come back.
         self.headings = [(f"D{n:06}", self.words(2).title()) for n in range(5000)]
-        self.people = [(self.words(1).title(), self.words(1).title(), self.random.choice("ABCDEFGHJKLM"))
-                       for _ in range(60_000)]
+        self.people = [
+            (self.words(1).title(), self.words(1).title(), self.random.choice("ABCDEFGHJKLM")) for _ in range(60_000)
+        ]
 
     def _word(self) -> str:
         return "".join(self.random.choices(SYLLABLES, k=self.random.randint(1, 4)))
@@ -139,6 +144,7 @@ def write_file(path: Path, citations: int, seed: int, share: float) -> int:
 
 # ---------------------------------------------------------------- contenders, each in a process of its own
 
+
 def iterparse(path: Path) -> int:
     """lxml's own event loop over every citation, freeing each, doing nothing with it."""
     from lxml import etree
@@ -182,7 +188,12 @@ def kb_all(path: Path) -> int:
     return _load(path, "--all")
 
 
-CONTENDERS = {"lxml.iterparse": iterparse, "pubmed_parser": pubmed_parser, "kb --filter": kb_filter, "kb --all": kb_all}
+CONTENDERS = {
+    "lxml.iterparse": iterparse,
+    "pubmed_parser": pubmed_parser,
+    "kb --filter": kb_filter,
+    "kb --all": kb_all,
+}
 
 
 def measure(name: str, path: Path) -> None:
@@ -239,8 +250,17 @@ def http(requests: int) -> list[dict[str, Any]]:
             # The last answer's 0.45 s are waiting, not sending: the rate is that of the requests as they arrive.
             pace = (len(arrivals) - 1) / (arrivals[-1] - arrivals[0])
             most = max(sum(first <= other < first + 1.0 for other in arrivals) for first in arrivals)
-            results.append({"permitted": rate, "used": pace, "share": pace / rate, "most_in_a_second": most,
-                            "refused": server.refused, "requests": len(arrivals), "seconds": seconds})
+            results.append(
+                {
+                    "permitted": rate,
+                    "used": pace,
+                    "share": pace / rate,
+                    "most_in_a_second": most,
+                    "refused": server.refused,
+                    "requests": len(arrivals),
+                    "seconds": seconds,
+                }
+            )
     return results
 
 
@@ -248,7 +268,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--citations", type=int, default=30_000)
     parser.add_argument("--topic", type=float, default=0.01, help="share of citations on the topic")
-    parser.add_argument("--requests", type=int, default=30, help="requests of the HTTP part at 3 a second; 0 leaves it out")
+    parser.add_argument(
+        "--requests", type=int, default=30, help="requests of the HTTP part at 3 a second; 0 leaves it out"
+    )
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--measure", nargs=2, metavar=("NAME", "FILE"), help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -261,10 +283,14 @@ def main() -> None:
         size = write_file(path, options.citations, seed=1, share=options.topic)
         results["file"] = {"citations": options.citations, "xml_mb": size / 1e6, "gzip_mb": path.stat().st_size / 1e6}
         if not options.json:
-            print(f"{options.citations:,} made-up citations, {size / 1e6:,.0f} MB of XML, "
-                  f"{path.stat().st_size / 1e6:,.0f} MB as gzip")
+            print(
+                f"{options.citations:,} made-up citations, {size / 1e6:,.0f} MB of XML, "
+                f"{path.stat().st_size / 1e6:,.0f} MB as gzip"
+            )
         for name in CONTENDERS:
-            done = subprocess.run([sys.executable, __file__, "--measure", name, str(path)], capture_output=True, text=True)
+            done = subprocess.run(
+                [sys.executable, __file__, "--measure", name, str(path)], capture_output=True, text=True
+            )
             if done.returncode:
                 results[name] = {"error": (done.stderr.strip().splitlines() or ["failed"])[-1]}
             else:
@@ -284,8 +310,10 @@ def main() -> None:
         ratios = [f"{row['seconds'] / peer:.2f}" if peer else "-" for peer in peers]
         print(f"{name:18}{row['seconds']:9.1f}{row['peak']:9.0f}{ratios[0]:>13}{ratios[1]:>17}")
     for row in results.get("http", []):
-        print(f"HTTP at {row['permitted']} a second: {row['used']:.2f} used ({row['share']:.0%}), at most "
-              f"{row['most_in_a_second']} in any second, {row['refused']} refused")
+        print(
+            f"HTTP at {row['permitted']} a second: {row['used']:.2f} used ({row['share']:.0%}), at most "
+            f"{row['most_in_a_second']} in any second, {row['refused']} refused"
+        )
 
 
 if __name__ == "__main__":

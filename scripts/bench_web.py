@@ -70,7 +70,8 @@ hippocampus prefrontal mice rats fear extinction memory anesthesia burn surgery 
 pressure nausea tolerability suicidal ideation anxiety inflammation cytokine interleukin therapy exposure outcome
 baseline change significant reduction increase difference group control study analysis review evidence effect rapid
 sustained treatment resistant major disorder scale score randomized double blind crossover cohort retrospective
-military combat soldiers children adolescents adults older women men sex sleep alcohol use cognition attention""".split()
+military combat soldiers children adolescents adults older women men sex sleep alcohol use cognition
+attention""".split()
 SEARCHES = (
     "ketamine",
     "ptsd veterans",
@@ -165,10 +166,11 @@ def generate(path: Path, articles: int) -> None:
         mesh = rng.sample(range(1, len(WORDS) + 1), 8)
         people = rng.sample(range(1, 30_001), 5)
         c.execute(
-            "INSERT INTO articles (id, pmid, doi, title, abstract, abstract_origin, journal, published, year, language, "
-            "author_list, mesh_list, evidence_text, study_design, evidence_tier, evidence_level, sample_size, population, "
-            "species, schedule, retracted, url, source, first_seen, last_seen, content_hash, title_key, tagger_version) "
-            "VALUES (?, ?, ?, ?, ?, 'publisher', ?, ?, ?, 'eng', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'pubmed', ?, ?, ?, ?, "
+            "INSERT INTO articles (id, pmid, doi, title, abstract, abstract_origin, journal, published, year, "
+            "language, author_list, mesh_list, evidence_text, study_design, evidence_tier, evidence_level, "
+            "sample_size, population, species, schedule, retracted, url, source, first_seen, last_seen, "
+            "content_hash, title_key, tagger_version) VALUES (?, ?, ?, ?, ?, 'publisher', ?, ?, ?, 'eng', "
+            "?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'pubmed', ?, ?, ?, ?, "
             "'bench')",
             (
                 pmid,

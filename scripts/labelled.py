@@ -1,6 +1,7 @@
 """Labelled abstracts for scripts/train and scripts/score.
 
-Texts live outside the project (../shared beside the checkout); the project keeps ids, labels and sentence numbers only.
+Texts live outside the project (../shared beside the checkout); the project keeps ids, labels and sentence
+numbers only.
 """
 
 from __future__ import annotations
@@ -59,13 +60,18 @@ def read_dev() -> list[Labelled]:
     out = []
     for row in _lines(DEV):
         title, _, abstract = row["text"].partition("\n")
-        gold = {r["claim"]: (r["stance"], [normal(row["sentences"][i]) for i in r["sentences"]]) for r in row["rows"]}
+        gold = {
+            r["claim"]: (r["stance"], [normal(row["sentences"][i]) for i in r["sentences"]])
+            for r in row["rows"]
+        }
         out.append(Labelled(row["id"], title, abstract, gold, "dev"))
     return out
 
 
 def read_own(name: str) -> list[Labelled]:
-    """Labels of the project: `name` is "tuning" or "heldback"; texts are looked up in the shared corpus by id."""
+    """Labels of the project: `name` is "tuning" or "heldback"; texts are looked up in the shared corpus by
+    id.
+    """
     from kb.tagging.sentences import split
 
     rows = {row["id"]: row for row in _lines(LABELS / f"{name}.jsonl")}
@@ -79,14 +85,17 @@ def read_own(name: str) -> list[Labelled]:
             title, _, abstract = item["text"].partition("\n")
             text_of = {s.position: normal(s.text) for s in split(title, abstract)}
             gold = {
-                r["claim"]: (r["stance"], [text_of[i] for i in r["sentences"] if i in text_of]) for r in row["rows"]
+                r["claim"]: (r["stance"], [text_of[i] for i in r["sentences"] if i in text_of])
+                for r in row["rows"]
             }
             out.append(Labelled(item["id"], title, abstract, gold, row["set"]))
     return sorted(out, key=lambda item: item.id)
 
 
 def read_landmarks() -> list[Labelled]:
-    """The landmark studies: reviewers' claims on summaries in our own words; no evidence sentences are marked."""
+    """The landmark studies: reviewers' claims on summaries in our own words; no evidence sentences are
+    marked.
+    """
     out = []
     for name in LANDMARKS:
         path = SHARED / "landmarks" / name
@@ -119,7 +128,9 @@ def read_examples() -> list[Labelled]:
 
 
 def set_groups(items: list[Labelled]) -> None:
-    """Give near-duplicates (and the same abstract under two ids) one group number, so that no fold splits them."""
+    """Give near-duplicates (and the same abstract under two ids) one group number, so that no fold splits
+    them.
+    """
     shingles = []
     holders: dict[int, list[int]] = {}
     for number, item in enumerate(items):

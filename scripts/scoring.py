@@ -1,4 +1,6 @@
-"""Figures on claim tags, defined as the shared scorer defines them; used by scripts/score and scripts/train."""
+"""Figures on claim tags, defined as the shared scorer defines them; used by scripts/score and
+scripts/train.
+"""
 
 from __future__ import annotations
 

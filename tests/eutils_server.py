@@ -53,7 +53,9 @@ class Citation:
         sections = [("", self.abstract)] if isinstance(self.abstract, str) else self.abstract
         texts = "".join(
             f"<AbstractText{f' Label={quoteattr(label)} NlmCategory={quoteattr(label)}' if label else ''}>{text}"
-            "</AbstractText>" for label, text in sections if text
+            "</AbstractText>"
+            for label, text in sections
+            if text
         )
         ids = f'<ArticleId IdType="pubmed">{self.pmid}</ArticleId>'
         if self.doi:
@@ -63,7 +65,7 @@ class Citation:
         year, month, day = self.published.split("-")
         links = "".join(
             f'<CommentsCorrections RefType="{kind}"><RefSource>{escape(source)}</RefSource>'
-            f'{f"<PMID Version={chr(34)}1{chr(34)}>{other}</PMID>" if other else ""}</CommentsCorrections>'
+            f"{f'<PMID Version={chr(34)}1{chr(34)}>{other}</PMID>' if other else ''}</CommentsCorrections>"
             for kind, source, other in self.corrections
         )
         headings = "".join(
@@ -77,14 +79,17 @@ class Citation:
             f"<Month>{MONTHS[int(month) - 1]}</Month><Day>{day}</Day></PubDate></JournalIssue>"
             f"<Title>{escape(self.journal)}</Title></Journal><ArticleTitle>{self.title}</ArticleTitle>"
             f'{f"<Abstract>{texts}</Abstract>" if texts else ""}<AuthorList CompleteYN="Y">'
-            + "".join(f'<Author ValidYN="Y"><LastName>{escape(last)}</LastName><ForeName>{initials}</ForeName>'
-                      f"<Initials>{initials}</Initials></Author>" for last, initials in self.authors)
+            + "".join(
+                f'<Author ValidYN="Y"><LastName>{escape(last)}</LastName><ForeName>{initials}</ForeName>'
+                f"<Initials>{initials}</Initials></Author>"
+                for last, initials in self.authors
+            )
             + "</AuthorList><Language>eng</Language><PublicationTypeList>"
             + "".join(f'<PublicationType UI="{ui}">{name}</PublicationType>' for ui, name in self.types)
             + "</PublicationTypeList></Article>"
             + (f"<CommentsCorrectionsList>{links}</CommentsCorrectionsList>" if links else "")
             + (f"<MeshHeadingList>{headings}</MeshHeadingList>" if headings else "")
-            + f'</MedlineCitation><PubmedData><History>{_date("PubMedPubDate", self.created, "entrez")}</History>'
+            + f"</MedlineCitation><PubmedData><History>{_date('PubMedPubDate', self.created, 'entrez')}</History>"
             f"<PublicationStatus>ppublish</PublicationStatus><ArticleIdList>{ids}</ArticleIdList></PubmedData>"
             "</PubmedArticle>"
         )
@@ -111,10 +116,28 @@ def article_set(citations: Iterable[Citation | str]) -> str:
 
 _TOKEN = re.compile(r'\s*(?:(\()|(\))|(:)|"([^"]*)"|([^\s():"\[\]]+))\s*(?:\[([^\]]*)\])?')
 _FIELDS = {
-    "title/abstract": "tiab", "tiab": "tiab", "title": "tiab", "all fields": "tiab", "all": "tiab",
-    "mesh terms": "mesh", "mesh": "mesh", "mh": "mesh", "supplementary concept": "mesh", "nm": "mesh",
-    "publication type": "pt", "pt": "pt", "uid": "uid", "pmid": "uid", "crdt": "crdt", "date - create": "crdt",
-    "edat": "edat", "mdat": "mdat", "date - modification": "mdat", "lr": "mdat", "dp": "pdat", "pdat": "pdat",
+    "title/abstract": "tiab",
+    "tiab": "tiab",
+    "title": "tiab",
+    "all fields": "tiab",
+    "all": "tiab",
+    "mesh terms": "mesh",
+    "mesh": "mesh",
+    "mh": "mesh",
+    "supplementary concept": "mesh",
+    "nm": "mesh",
+    "publication type": "pt",
+    "pt": "pt",
+    "uid": "uid",
+    "pmid": "uid",
+    "crdt": "crdt",
+    "date - create": "crdt",
+    "edat": "edat",
+    "mdat": "mdat",
+    "date - modification": "mdat",
+    "lr": "mdat",
+    "dp": "pdat",
+    "pdat": "pdat",
 }
 
 
@@ -213,8 +236,12 @@ class QueryReader:
 
     @staticmethod
     def _day(citation: Citation, name: str) -> str:
-        return {"crdt": citation.created, "edat": citation.created, "mdat": citation.revised,
-                "pdat": citation.published}[name]
+        return {
+            "crdt": citation.created,
+            "edat": citation.created,
+            "mdat": citation.revised,
+            "pdat": citation.published,
+        }[name]
 
     def _match(self, text: str, tag: str) -> set[str] | None:
         low = text.lower()
@@ -242,6 +269,7 @@ class QueryReader:
 
 # ---------------------------------------------------------------- answers and faults
 
+
 @dataclass
 class Answer:
     body: bytes
@@ -252,12 +280,21 @@ class Answer:
 
 
 def error_xml(root: str, *messages: str, status: int = 200) -> Answer:
-    names = {"eSearchResult": "esearch", "eFetchResult": "efetch", "ePostResult": "epost",
-             "eSummaryResult": "esummary"}
+    names = {
+        "eSearchResult": "esearch",
+        "eFetchResult": "efetch",
+        "ePostResult": "epost",
+        "eSummaryResult": "esummary",
+    }
     inside = "".join(f"\t<ERROR>{escape(text)}</ERROR>\n" for text in messages)
-    return Answer((f'<?xml version="1.0" encoding="UTF-8" ?>\n<!DOCTYPE {root} PUBLIC "-//NLM//DTD {names[root]} '
-                   f'20131226//EN" "https://eutils.ncbi.nlm.nih.gov/eutils/dtd/20131226/{names[root]}.dtd">\n'
-                   f"<{root}>\n{inside}</{root}>\n").encode(), status)
+    return Answer(
+        (
+            f'<?xml version="1.0" encoding="UTF-8" ?>\n<!DOCTYPE {root} PUBLIC "-//NLM//DTD {names[root]} '
+            f'20131226//EN" "https://eutils.ncbi.nlm.nih.gov/eutils/dtd/20131226/{names[root]}.dtd">\n'
+            f"<{root}>\n{inside}</{root}>\n"
+        ).encode(),
+        status,
+    )
 
 
 ROOTS = {"esearch": "eSearchResult", "efetch": "eFetchResult", "epost": "ePostResult", "esummary": "eSummaryResult"}
@@ -266,41 +303,70 @@ PAGE = b"<!DOCTYPE html>\n<html><head><title>Outage</title></head><body><h1>We a
 # The number is the line of the reference's error table.
 FAULTS: dict[str, Callable[[str, dict[str, str]], Answer]] = {
     "1": lambda u, p: Answer(
-        json.dumps({"error": "API rate limit exceeded", "api-key": p.get("api_key", "127.0.0.1"), "count": "4",
-                    "limit": "3"}).encode(), 429, "application/json",
-        {"Retry-After": "0", "X-RateLimit-Limit": "3", "X-RateLimit-Remaining": "0"}),
+        json.dumps(
+            {"error": "API rate limit exceeded", "api-key": p.get("api_key", "127.0.0.1"), "count": "4", "limit": "3"}
+        ).encode(),
+        429,
+        "application/json",
+        {"Retry-After": "0", "X-RateLimit-Limit": "3", "X-RateLimit-Remaining": "0"},
+    ),
     "2": lambda u, p: Answer(
-        json.dumps({"error": "API key invalid", "api-key": p.get("api_key", ""), "type": "invalid",
-                    "status": "unknown"}).encode(), 400, "application/json"),
-    "4": lambda u, p: error_xml(ROOTS[u], "Search Backend failed: Couldn't resolve #pmquerysrv-mz?dbaf=pubmed, "
-                                          "the address table is empty."),
+        json.dumps(
+            {"error": "API key invalid", "api-key": p.get("api_key", ""), "type": "invalid", "status": "unknown"}
+        ).encode(),
+        400,
+        "application/json",
+    ),
+    "4": lambda u, p: error_xml(
+        ROOTS[u], "Search Backend failed: Couldn't resolve #pmquerysrv-mz?dbaf=pubmed, the address table is empty."
+    ),
     "4-json": lambda u, p: Answer(
         b'{"header":{"type":"esearch","version":"0.3"},"esearchresult":{"ERROR":"Search Backend failed: Couldn\'t '
-        b'resolve #pmquerysrv-mz?dbaf=pubmed, the address table is empty."}}', 200, "application/json; charset=UTF-8"),
+        b'resolve #pmquerysrv-mz?dbaf=pubmed, the address table is empty."}}',
+        200,
+        "application/json; charset=UTF-8",
+    ),
     "5": lambda u, p: error_xml(ROOTS[u], "Database is not supported: pubmed"),
-    "6": lambda u, p: error_xml(ROOTS[u], "Search Backend failed: Unable to open connection to #PMQuerySrv?dbaf=pubmed"),
+    "6": lambda u, p: error_xml(
+        ROOTS[u], "Search Backend failed: Unable to open connection to #PMQuerySrv?dbaf=pubmed"
+    ),
     "6-db": lambda u, p: error_xml(ROOTS[u], "Invalid db name specified: pubmed"),
     "7": lambda u, p: error_xml(ROOTS[u], "Search Backend failed: syntax"),
     "8": lambda u, p: error_xml(ROOTS[u], "Unable to obtain query #1"),
     "9": lambda u, p: error_xml(
-        ROOTS[u], "Cannot retrieve history data. query_key: 1, WebEnv: MCID_0, retstart: 0, retmax: 200",
-        "Can't fetch uids from history because of: NCBI C++ Exception: Error: UNK_MODULE"),
-    "11": lambda u, p: error_xml(ROOTS[u], " Error: External viewer error: Empty Response. Bytes read: 0 Status: Timeout",
-                                 status=400),
-    "12": lambda u, p: Answer(b"<eFetchResult><ERROR> Error occurred: cannot get document summary</ERROR></eFetchResult>",
-                              400),
-    "15a": lambda u, p: Answer(b'<?xml version="1.0"?>\n<eSummaryResult><DocumentSummarySet status="OK">'
-                               b"<!-- DocSum Backend failed --></DocumentSummarySet></eSummaryResult>"),
-    "17": lambda u, p: Answer(f'<?xml version="1.0" encoding="UTF-8" ?>\n<!DOCTYPE {ROOTS[u]} PUBLIC "x" "y">\n'.encode()),
+        ROOTS[u],
+        "Cannot retrieve history data. query_key: 1, WebEnv: MCID_0, retstart: 0, retmax: 200",
+        "Can't fetch uids from history because of: NCBI C++ Exception: Error: UNK_MODULE",
+    ),
+    "11": lambda u, p: error_xml(
+        ROOTS[u], " Error: External viewer error: Empty Response. Bytes read: 0 Status: Timeout", status=400
+    ),
+    "12": lambda u, p: Answer(
+        b"<eFetchResult><ERROR> Error occurred: cannot get document summary</ERROR></eFetchResult>", 400
+    ),
+    "15a": lambda u, p: Answer(
+        b'<?xml version="1.0"?>\n<eSummaryResult><DocumentSummarySet status="OK">'
+        b"<!-- DocSum Backend failed --></DocumentSummarySet></eSummaryResult>"
+    ),
+    "17": lambda u, p: Answer(
+        f'<?xml version="1.0" encoding="UTF-8" ?>\n<!DOCTYPE {ROOTS[u]} PUBLIC "x" "y">\n'.encode()
+    ),
     "17-empty": lambda u, p: Answer(b""),
     "18": lambda u, p: Answer(PAGE, 200, HTML),
     "18-502": lambda u, p: Answer(PAGE, 502, HTML),
-    "19": lambda u, p: Answer(b"<html><head><title>302 Found</title></head></html>", 302, "text/html", {
-        "Location": "https://misuse.ncbi.nlm.nih.gov/error/abuse.shtml?orig_args=/entrez/eutils/esearch.fcgi"}),
-    "19-page": lambda u, p: Answer(b"<html><title>NCBI - WWW Error Blocked Diagnostic</title></html>", 200, "text/html"),
+    "19": lambda u, p: Answer(
+        b"<html><head><title>302 Found</title></head></html>",
+        302,
+        "text/html",
+        {"Location": "https://misuse.ncbi.nlm.nih.gov/error/abuse.shtml?orig_args=/entrez/eutils/esearch.fcgi"},
+    ),
+    "19-page": lambda u, p: Answer(
+        b"<html><title>NCBI - WWW Error Blocked Diagnostic</title></html>", 200, "text/html"
+    ),
     "redirect": lambda u, p: Answer(b"", 307, "text/html", {"Location": "http://127.0.0.1:9/elsewhere"}),
-    "20": lambda u, p: Answer(b"Unable to route request!\n\nservice name: /http/service/ratecontrol\n", 200,
-                              "text/plain"),
+    "20": lambda u, p: Answer(
+        b"Unable to route request!\n\nservice name: /http/service/ratecontrol\n", 200, "text/plain"
+    ),
     "21-cut": lambda u, p: Answer(b"", manner="cut"),
     "21-short": lambda u, p: Answer(b"", manner="short"),
     "21-reset": lambda u, p: Answer(b"", manner="reset"),
@@ -322,6 +388,7 @@ class _Fault:
 
 # ---------------------------------------------------------------- the server
 
+
 class EutilsServer:
     """`with EutilsServer(citations) as server:` serves at `server.url` until the block ends.
 
@@ -330,8 +397,14 @@ class EutilsServer:
     """
 
     def __init__(
-        self, citations: Iterable[Citation] = (), *, rate: int | None = None, rate_with_key: int | None = None,
-        latency: float = 0.0, wall: int = 9999, keys: Iterable[str] = (),
+        self,
+        citations: Iterable[Citation] = (),
+        *,
+        rate: int | None = None,
+        rate_with_key: int | None = None,
+        latency: float = 0.0,
+        wall: int = 9999,
+        keys: Iterable[str] = (),
     ) -> None:
         self.records: dict[str, Citation] = {c.pmid: c for c in citations}
         self.rate, self.rate_with_key, self.latency, self.wall = rate, rate_with_key, latency, wall
@@ -370,7 +443,11 @@ class EutilsServer:
             def log_message(self, *_: Any) -> None:
                 pass
 
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        class Quiet(ThreadingHTTPServer):
+            def handle_error(self, request: Any, client_address: Any) -> None:
+                """A client that went away (or was killed) is no news here."""
+
+        self._http = Quiet(("127.0.0.1", 0), Handler)
         self._http.daemon_threads = True
         self._thread = threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
 
@@ -396,8 +473,9 @@ class EutilsServer:
         for pmid in pmids:
             del self.records[pmid]
 
-    def fail(self, utility: str, name: str, times: int = 1,
-             when: Callable[[dict[str, str]], bool] = lambda params: True) -> None:
+    def fail(
+        self, utility: str, name: str, times: int = 1, when: Callable[[dict[str, str]], bool] = lambda params: True
+    ) -> None:
         """The next `times` matching requests to `utility` get this fault (a key of FAULTS)."""
         assert name in FAULTS
         self._faults.append(_Fault(utility, name, times, when))
@@ -417,8 +495,10 @@ class EutilsServer:
     def _handle(self, handler: BaseHTTPRequestHandler, query: str) -> None:
         values = parse_qs(query, keep_blank_values=True)
         # NCBI takes "webenv" for "WebEnv" (Biopython's own documentation writes it so).
-        params = {"WebEnv" if name.lower() == "webenv" else name: ",".join(parts) if name == "id" else parts[-1]
-                  for name, parts in values.items()}
+        params = {
+            "WebEnv" if name.lower() == "webenv" else name: ",".join(parts) if name == "id" else parts[-1]
+            for name, parts in values.items()
+        }
         utility = urlsplit(handler.path).path.rsplit("/", 1)[-1].removesuffix(".fcgi")
         arrived = time.monotonic()
         with self._lock:
@@ -438,8 +518,11 @@ class EutilsServer:
         elif not urlsplit(handler.path).path.startswith("/entrez/eutils/") or utility not in ROOTS:
             answer = Answer(b"<html><body>404 Not Found</body></html>", 404, HTML)
         elif params.get("db") != "pubmed":
-            answer = FAULTS["400"](utility, params) if "db" not in params else error_xml(
-                ROOTS[utility], f"Invalid db name specified: {params['db']}")
+            answer = (
+                FAULTS["400"](utility, params)
+                if "db" not in params
+                else error_xml(ROOTS[utility], f"Invalid db name specified: {params['db']}")
+            )
         else:
             answer = getattr(self, "_" + utility)(params)
         self._send(handler, answer)
@@ -460,10 +543,19 @@ class EutilsServer:
             seen.popleft()
         if len(seen) >= limit:
             self.refused += 1
-            return Answer(json.dumps({"error": "API rate limit exceeded", "api-key": "127.0.0.1",
-                                      "count": str(len(seen) + 1), "limit": str(limit)}).encode(), 429,
-                          "application/json", {"Retry-After": "1", "X-RateLimit-Limit": str(limit),
-                                               "X-RateLimit-Remaining": "0"})
+            return Answer(
+                json.dumps(
+                    {
+                        "error": "API rate limit exceeded",
+                        "api-key": "127.0.0.1",
+                        "count": str(len(seen) + 1),
+                        "limit": str(limit),
+                    }
+                ).encode(),
+                429,
+                "application/json",
+                {"Retry-After": "1", "X-RateLimit-Limit": str(limit), "X-RateLimit-Remaining": "0"},
+            )
         seen.append(arrived)
         return None
 
@@ -484,7 +576,7 @@ class EutilsServer:
         handler.end_headers()
         try:
             for start in range(0, len(body), 65536):
-                part = body[start:start + 65536]
+                part = body[start : start + 65536]
                 handler.wfile.write(b"%x\r\n%s\r\n" % (len(part), part))
             handler.wfile.write(b"0\r\n\r\n")
         except (BrokenPipeError, ConnectionResetError):
@@ -510,7 +602,7 @@ class EutilsServer:
                 handler.wfile.write(b"%x\r\n%s" % (len(start) * 2, start))
             elif manner == "drip":
                 for number in range(200):
-                    handler.wfile.write(b"1\r\n%s\r\n" % start[number:number + 1])
+                    handler.wfile.write(b"1\r\n%s\r\n" % start[number : number + 1])
                     handler.wfile.flush()
                     time.sleep(0.05)
             else:
@@ -530,8 +622,10 @@ class EutilsServer:
         if params.get("rettype") == "count":
             size = 0
         if start > self.wall - 1:
-            message = ("Search Backend failed: Exception:\n'retstart' cannot be larger than 9998. For PubMed, ESearch "
-                       "can only retrieve the first 9,999 records matching the query.")
+            message = (
+                "Search Backend failed: Exception:\n'retstart' cannot be larger than 9998. For PubMed, ESearch "
+                "can only retrieve the first 9,999 records matching the query."
+            )
             return self._search_error(message, as_json, status=200 if as_json else 400)
         phrases: list[str] = []
         unknown_fields: list[str] = []
@@ -550,7 +644,7 @@ class EutilsServer:
         warnings = [] if found else ["No items found."]
         if size > self.wall:
             warnings.append("Restrictions achieved, only the first 9,999 records are available")
-        ids = found[start:min(start + size, self.wall)]
+        ids = found[start : min(start + size, self.wall)]
         webenv = key = ""
         if params.get("usehistory") == "y":
             webenv, key = self._store(found, params.get("WebEnv", ""))
@@ -564,22 +658,32 @@ class EutilsServer:
             if phrases or unknown_fields:
                 result["errorlist"] = {"phrasesnotfound": phrases, "fieldsnotfound": unknown_fields}
             if warnings:
-                result["warninglist"] = {"phrasesignored": [], "quotedphrasesnotfound": [], "outputmessages": warnings}
-            return Answer(json.dumps({"header": {"type": "esearch", "version": "0.3"}, "esearchresult": result}).encode(),
-                          content_type="application/json; charset=UTF-8")
+                result["warninglist"] = {
+                    "phrasesignored": [],
+                    "quotedphrasesnotfound": [],
+                    "outputmessages": warnings,
+                }
+            return Answer(
+                json.dumps({"header": {"type": "esearch", "version": "0.3"}, "esearchresult": result}).encode(),
+                content_type="application/json; charset=UTF-8",
+            )
         history = f"<QueryKey>{key}</QueryKey><WebEnv>{webenv}</WebEnv>" if webenv else ""
         errors = "".join(f"<PhraseNotFound>{escape(x)}</PhraseNotFound>" for x in phrases)
         errors += "".join(f"<FieldNotFound>{escape(x)}</FieldNotFound>" for x in unknown_fields)
         outputs = "".join(f"<OutputMessage>{x}</OutputMessage>" for x in warnings)
-        return Answer((
-            '<?xml version="1.0" encoding="UTF-8" ?>\n<!DOCTYPE eSearchResult PUBLIC "-//NLM//DTD esearch 20060628//EN" '
-            '"https://eutils.ncbi.nlm.nih.gov/eutils/dtd/20060628/esearch.dtd">\n'
-            f"<eSearchResult><Count>{len(found)}</Count><RetMax>{len(ids)}</RetMax><RetStart>{start}</RetStart>{history}"
-            f'<IdList>{"".join(f"<Id>{i}</Id>" for i in ids)}</IdList><TranslationSet/>'
-            f"<QueryTranslation>{escape(translation)}</QueryTranslation>"
-            + (f"<ErrorList>{errors}</ErrorList>" if errors else "")
-            + (f"<WarningList>{outputs}</WarningList>" if outputs else "") + "</eSearchResult>"
-        ).encode())
+        return Answer(
+            (
+                '<?xml version="1.0" encoding="UTF-8" ?>\n'
+                '<!DOCTYPE eSearchResult PUBLIC "-//NLM//DTD esearch 20060628//EN" '
+                '"https://eutils.ncbi.nlm.nih.gov/eutils/dtd/20060628/esearch.dtd">\n'
+                f"<eSearchResult><Count>{len(found)}</Count><RetMax>{len(ids)}</RetMax><RetStart>{start}</RetStart>{history}"
+                f"<IdList>{''.join(f'<Id>{i}</Id>' for i in ids)}</IdList><TranslationSet/>"
+                f"<QueryTranslation>{escape(translation)}</QueryTranslation>"
+                + (f"<ErrorList>{errors}</ErrorList>" if errors else "")
+                + (f"<WarningList>{outputs}</WarningList>" if outputs else "")
+                + "</eSearchResult>"
+            ).encode()
+        )
 
     def _search_error(self, message: str, as_json: bool, status: int = 200) -> Answer:
         if not as_json:
@@ -609,10 +713,14 @@ class EutilsServer:
         if len(ids) > 10_000:
             return error_xml("ePostResult", "Too many IDs")
         webenv, key = self._store(ids, params.get("WebEnv", ""))
-        return Answer((
-            '<?xml version="1.0" encoding="UTF-8" ?>\n<!DOCTYPE ePostResult PUBLIC "-//NLM//DTD epost 20090526//EN" '
-            '"https://eutils.ncbi.nlm.nih.gov/eutils/dtd/20090526/epost.dtd">'
-            f"<ePostResult>\n\t<QueryKey>{key}</QueryKey>\n\t<WebEnv>{webenv}</WebEnv>\n</ePostResult>\n").encode())
+        return Answer(
+            (
+                '<?xml version="1.0" encoding="UTF-8" ?>\n'
+                '<!DOCTYPE ePostResult PUBLIC "-//NLM//DTD epost 20090526//EN" '
+                '"https://eutils.ncbi.nlm.nih.gov/eutils/dtd/20090526/epost.dtd">'
+                f"<ePostResult>\n\t<QueryKey>{key}</QueryKey>\n\t<WebEnv>{webenv}</WebEnv>\n</ePostResult>\n"
+            ).encode()
+        )
 
     def _wanted(self, params: dict[str, str], root: str) -> list[str] | Answer:
         """The ids that efetch or esummary are to answer, in order, or the error."""
@@ -627,13 +735,21 @@ class EutilsServer:
             return error_xml(root, f"Unable to obtain query #{params['query_key']}")
         start, size = _number(params.get("retstart"), 0), _number(params.get("retmax"), 20)
         if start >= self.wall:
-            return error_xml(root, "Search backend cannot retrieve history data. Reason: Exception:\n'retstart' cannot "
-                                   "be larger than 9998.", status=400)
+            return error_xml(
+                root,
+                "Search backend cannot retrieve history data. Reason: Exception:\n'retstart' cannot "
+                "be larger than 9998.",
+                status=400,
+            )
         if start >= len(stored):
-            return error_xml(root, f"Cannot retrieve history data: OUT OF RANGE. Parameter retstart={start} + 1 is "
-                                   f"greater than number of records available in history. History includes "
-                                   f"{len(stored)} IDs.", status=400)
-        return stored[start:min(start + size, self.wall)]  # a page that crosses the wall is trimmed without a word
+            return error_xml(
+                root,
+                f"Cannot retrieve history data: OUT OF RANGE. Parameter retstart={start} + 1 is "
+                f"greater than number of records available in history. History includes "
+                f"{len(stored)} IDs.",
+                status=400,
+            )
+        return stored[start : min(start + size, self.wall)]  # a page that crosses the wall is trimmed without a word
 
     def _efetch(self, params: dict[str, str]) -> Answer:
         wanted = self._wanted(params, "eFetchResult")
@@ -659,29 +775,47 @@ class EutilsServer:
             return wanted
         if as_json:
             if len(wanted) > 500:
-                return Answer(b'{"header":{"type":"esummary","version":"0.3"},"error":"Too many UIDs in request. Maximum '
-                              b'number of UIDs is 500 for JSON format output."}',
-                              content_type="application/json; charset=UTF-8")
+                return Answer(
+                    b'{"header":{"type":"esummary","version":"0.3"},"error":"Too many UIDs in request. Maximum '
+                    b'number of UIDs is 500 for JSON format output."}',
+                    content_type="application/json; charset=UTF-8",
+                )
             result: dict[str, Any] = {"uids": wanted}
             for pmid in wanted:
-                result[pmid] = {"uid": pmid, "title": self.records[pmid].title} if pmid in self.records else {
-                    "uid": pmid, "error": "cannot get document summary"}
-            return Answer(json.dumps({"header": {"type": "esummary", "version": "0.3"}, "result": result}).encode(),
-                          content_type="application/json; charset=UTF-8")
+                result[pmid] = (
+                    {"uid": pmid, "title": self.records[pmid].title}
+                    if pmid in self.records
+                    else {"uid": pmid, "error": "cannot get document summary"}
+                )
+            return Answer(
+                json.dumps({"header": {"type": "esummary", "version": "0.3"}, "result": result}).encode(),
+                content_type="application/json; charset=UTF-8",
+            )
         if params.get("version") == "2.0":
             documents = "".join(
                 f'<DocumentSummary uid="{p}"><Title>{self.records[p].title}</Title></DocumentSummary>'
-                if p in self.records else
-                f'<DocumentSummary uid="{p}"><error>cannot get document summary</error></DocumentSummary>'
-                for p in wanted)
-            return Answer(('<?xml version="1.0" encoding="UTF-8" ?>\n<eSummaryResult><DocumentSummarySet status="OK">'
-                           f"{documents}</DocumentSummarySet></eSummaryResult>").encode())
+                if p in self.records
+                else f'<DocumentSummary uid="{p}"><error>cannot get document summary</error></DocumentSummary>'
+                for p in wanted
+            )
+            return Answer(
+                (
+                    '<?xml version="1.0" encoding="UTF-8" ?>\n<eSummaryResult><DocumentSummarySet status="OK">'
+                    f"{documents}</DocumentSummarySet></eSummaryResult>"
+                ).encode()
+            )
         documents = "".join(
             f'<DocSum><Id>{p}</Id><Item Name="Title" Type="String">{self.records[p].title}</Item></DocSum>'
-            for p in wanted if p in self.records)
-        return Answer(('<?xml version="1.0" encoding="UTF-8" ?>\n<!DOCTYPE eSummaryResult PUBLIC "-//NLM//DTD esummary v1 '
-                       '20041029//EN" "https://eutils.ncbi.nlm.nih.gov/eutils/dtd/20041029/esummary-v1.dtd">\n'
-                       f"<eSummaryResult>{documents}</eSummaryResult>").encode())
+            for p in wanted
+            if p in self.records
+        )
+        return Answer(
+            (
+                '<?xml version="1.0" encoding="UTF-8" ?>\n<!DOCTYPE eSummaryResult PUBLIC "-//NLM//DTD esummary v1 '
+                '20041029//EN" "https://eutils.ncbi.nlm.nih.gov/eutils/dtd/20041029/esummary-v1.dtd">\n'
+                f"<eSummaryResult>{documents}</eSummaryResult>"
+            ).encode()
+        )
 
 
 def _number(text: str | None, default: int) -> int:

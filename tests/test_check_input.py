@@ -79,7 +79,14 @@ def test_markdown_marks_are_read_and_offsets_are_those_of_the_source() -> None:
         "```\nketamine = cure()\n```\n\n> It may help.\n\n- one\n- two\n\nSetext\n======\n"
     )
     document = read_text(text, "markdown")
-    assert [kind for kind, _ in blocks(document)] == ["heading", "paragraph", "quote", "bullet", "bullet", "heading"]
+    assert [kind for kind, _ in blocks(document)] == [
+        "heading",
+        "paragraph",
+        "quote",
+        "bullet",
+        "bullet",
+        "heading",
+    ]
     found = {s.text: s for s in read_statements(document)}
     sentence = found["It works in some people."]
     assert text[sentence.start : sentence.end].startswith("It **works**")
@@ -111,7 +118,9 @@ def test_html_gives_the_article_and_nothing_around_it() -> None:
 
 def test_a_page_that_a_script_writes_is_told_so() -> None:
     with pytest.raises(DraftProblem, match="no text of its own"):
-        read_text("<html><body><div id='root'></div><script>render('Ketamine works')</script></body></html>", "html")
+        read_text(
+            "<html><body><div id='root'></div><script>render('Ketamine works')</script></body></html>", "html"
+        )
 
 
 @pytest.mark.parametrize(
@@ -148,7 +157,10 @@ def test_word_files_give_headings_lists_tables_and_no_deleted_text(tmp_path: Pat
         document.add_heading("Ketamine for PTSD", 1)
         paragraph = document.add_paragraph("It may help. ")
         deletion, insertion = OxmlElement("w:del"), OxmlElement("w:ins")
-        for wrapper, tag, words in ((deletion, "w:delText", "It cures PTSD."), (insertion, "w:t", "Or it may not.")):
+        for wrapper, tag, words in (
+            (deletion, "w:delText", "It cures PTSD."),
+            (insertion, "w:t", "Or it may not."),
+        ):
             run, text = OxmlElement("w:r"), OxmlElement(tag)
             text.text = words
             run.append(text)
@@ -207,7 +219,9 @@ def test_broken_word_files_are_one_clear_line(data: bytes, words: str) -> None:
 
 
 # --- encodings and what is no draft -------------------------------------------------------------------------------
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "cp1252"])
+@pytest.mark.parametrize(
+    "encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "cp1252"]
+)
 def test_encodings_are_recognised(encoding: str) -> None:
     words = "It’s “fast”: ketamine works – in hours, they say."
     assert read_bytes(words.encode(encoding)).text == words

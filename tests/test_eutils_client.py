@@ -39,6 +39,7 @@ def server() -> Iterator[EutilsServer]:
 
 # ---------------------------------------------------------------- plain use
 
+
 def test_search_post_fetch_and_summary(server: EutilsServer) -> None:
     with client(server) as ncbi:
         found = ncbi.search("ketamine[tiab]", size=5, history=True)
@@ -71,10 +72,19 @@ def test_root_addresses_are_left_out_and_ids_that_are_none_are_never_sent(server
     assert len(server.log) == 1
 
 
-@pytest.mark.parametrize("url", [
-    "eutils.ncbi.nlm.nih.gov", "ftp://example.org/", "", "http://", "http://user:secret@example.org/",
-    "https://example.org/esearch.fcgi", "https://example.org/?db=pubmed", "http://example.org:port/",
-])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "eutils.ncbi.nlm.nih.gov",
+        "ftp://example.org/",
+        "",
+        "http://",
+        "http://user:secret@example.org/",
+        "https://example.org/esearch.fcgi",
+        "https://example.org/?db=pubmed",
+        "http://example.org:port/",
+    ],
+)
 def test_a_base_url_that_cannot_be_one(url: str) -> None:
     with pytest.raises(ValueError) as caught:
         Eutils(url)
@@ -83,10 +93,31 @@ def test_a_base_url_that_cannot_be_one(url: str) -> None:
 
 # ---------------------------------------------------------------- the error table
 
-@pytest.mark.parametrize("row", [
-    "1", "4", "4-json", "5", "6", "6-db", "7", "11", "12", "17", "17-empty", "18", "18-502", "20",
-    "21-cut", "21-short", "21-reset", "21-silent", "23",
-])
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        "1",
+        "4",
+        "4-json",
+        "5",
+        "6",
+        "6-db",
+        "7",
+        "11",
+        "12",
+        "17",
+        "17-empty",
+        "18",
+        "18-502",
+        "20",
+        "21-cut",
+        "21-short",
+        "21-reset",
+        "21-silent",
+        "23",
+    ],
+)
 def test_what_may_pass_is_tried_again(server: EutilsServer, row: str) -> None:
     server.fail("efetch", row, times=2)
     with client(server) as ncbi:
@@ -235,8 +266,11 @@ def test_budgets_of_requests_and_time(server: EutilsServer) -> None:
 
 
 def test_an_answer_without_a_count_is_not_a_zero() -> None:
-    for body in (b"<eSearchResult/>", b"<eSearchResult><Count></Count></eSearchResult>",
-                 b"<eSearchResult><Count>many</Count></eSearchResult>"):
+    for body in (
+        b"<eSearchResult/>",
+        b"<eSearchResult><Count></Count></eSearchResult>",
+        b"<eSearchResult><Count>many</Count></eSearchResult>",
+    ):
         with pytest.raises(ValueError, match="no count"):
             eutils.read_search(body)
     assert eutils.read_search(b"<eSearchResult><Count>0</Count></eSearchResult>").count == 0
@@ -253,6 +287,7 @@ def test_dropped_phrases_and_warnings_are_heard(server: EutilsServer) -> None:
 
 
 # ---------------------------------------------------------------- real error bodies
+
 
 def _real_errors() -> list[dict[str, object]]:
     manifest = FIXTURES / "errors" / "manifest.json"
@@ -295,14 +330,18 @@ def test_real_answers_are_read() -> None:
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.binary(max_size=300), st.sampled_from([200, 302, 400, 404, 429, 500]),
-       st.sampled_from(["text/xml", "application/json", "text/html", "text/plain", ""]))
+@given(
+    st.binary(max_size=300),
+    st.sampled_from([200, 302, 400, 404, 429, 500]),
+    st.sampled_from(["text/xml", "application/json", "text/html", "text/plain", ""]),
+)
 def test_whatever_arrives_is_judged_and_rubbish_is_never_an_answer(body: bytes, status: int, kind: str) -> None:
     said = eutils.judge(status, {"Content-Type": kind}, body, "efetch")
     assert said.verdict is not Verdict.OK or b"PubmedArticleSet" in body or b"PubmedBookArticleSet" in body
 
 
 # ---------------------------------------------------------------- pace
+
 
 class Clock:
     """Time that passes only when somebody sleeps."""
@@ -316,7 +355,9 @@ class Clock:
 
 
 @pytest.mark.parametrize("rate", [3.0, 10.0])
-def test_the_permitted_rate_is_used_and_never_passed(rate: float, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_permitted_rate_is_used_and_never_passed(
+    rate: float, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     clock = Clock(monkeypatch)
     pace = Pace(rate, name="test", folder=str(tmp_path))
     sent = []
@@ -349,16 +390,26 @@ def test_two_clients_on_one_machine_share_one_bucket(monkeypatch: pytest.MonkeyP
 
 
 def test_another_process_waits_too(tmp_path: Path) -> None:
-    code = ("import sys, time; sys.path.insert(0, sys.argv[1]); from harvest.eutils import Pace; "
-            "p = Pace(1, name='x', folder=sys.argv[2], margin=1.0); p.wait(); "
-            "print(float(next(__import__('pathlib').Path(sys.argv[2]).iterdir()).read_text()))")
+    code = (
+        "import sys, time; sys.path.insert(0, sys.argv[1]); from harvest.eutils import Pace; "
+        "p = Pace(1, name='x', folder=sys.argv[2], margin=1.0); p.wait(); "
+        "print(float(next(__import__('pathlib').Path(sys.argv[2]).iterdir()).read_text()))"
+    )
     root = str(Path(__file__).resolve().parents[1])
-    slots = [float(subprocess.run([sys.executable, "-c", code, root, str(tmp_path)], capture_output=True, text=True,
-                                  check=True).stdout) for _ in range(2)]
+    slots = [
+        float(
+            subprocess.run(
+                [sys.executable, "-c", code, root, str(tmp_path)], capture_output=True, text=True, check=True
+            ).stdout
+        )
+        for _ in range(2)
+    ]
     assert slots[1] - slots[0] >= 1.0  # the second process took the next free second, not its own first one
 
 
-def test_a_broken_lock_file_and_a_wrong_clock_do_not_stop_the_work(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_broken_lock_file_and_a_wrong_clock_do_not_stop_the_work(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     clock = Clock(monkeypatch)
     pace = Pace(3, name="x", folder=str(tmp_path))
     pace.wait(clock.sleep)
@@ -373,8 +424,9 @@ def test_a_broken_lock_file_and_a_wrong_clock_do_not_stop_the_work(monkeypatch: 
 
 def test_a_server_with_ncbis_limit_never_refuses(server: EutilsServer, tmp_path: Path) -> None:
     server.rate, server.rate_with_key = 3, 20
-    with Eutils(server.url, api_key=KEY, patience=QUICK, rate=20,
-                pace=Pace(20, name="t", folder=str(tmp_path))) as ncbi:
+    with Eutils(
+        server.url, api_key=KEY, patience=QUICK, rate=20, pace=Pace(20, name="t", folder=str(tmp_path))
+    ) as ncbi:
         threads = [threading.Thread(target=lambda: [ncbi.search("ketamine") for _ in range(5)]) for _ in range(4)]
         for thread in threads:
             thread.start()
@@ -392,16 +444,23 @@ def test_a_client_that_is_too_fast_obeys_retry_after(server: EutilsServer) -> No
         assert ncbi.retries >= 1 and server.refused == ncbi.retries
 
 
-@pytest.mark.parametrize(("header", "low", "high"), [
-    ("2", 2, 2), ("100000", 120, 120), ("soon", None, None), ("", None, None),
-    ("Sun, 06 Nov 1994 08:49:37 GMT", 0, 0),
-])
+@pytest.mark.parametrize(
+    ("header", "low", "high"),
+    [
+        ("2", 2, 2),
+        ("100000", 120, 120),
+        ("soon", None, None),
+        ("", None, None),
+        ("Sun, 06 Nov 1994 08:49:37 GMT", 0, 0),
+    ],
+)
 def test_retry_after_in_all_its_forms(header: str, low: float | None, high: float | None) -> None:
     seconds = eutils._retry_after({"Retry-After": header})
     assert seconds is None if low is None else low <= (seconds or 0) <= high
 
 
 # ---------------------------------------------------------------- the server is what it says it is
+
 
 def test_a_client_that_nobody_here_wrote_works_with_the_server(
     server: EutilsServer, monkeypatch: pytest.MonkeyPatch
@@ -412,7 +471,8 @@ def test_a_client_that_nobody_here_wrote_works_with_the_server(
 
     def here(request: object) -> object:
         request.full_url = request.full_url.replace(  # type: ignore[attr-defined]
-            "https://eutils.ncbi.nlm.nih.gov/entrez/eutils/", server.url)
+            "https://eutils.ncbi.nlm.nih.gov/entrez/eutils/", server.url
+        )
         return real(request)
 
     monkeypatch.setattr(Entrez, "urlopen", here)
@@ -420,8 +480,9 @@ def test_a_client_that_nobody_here_wrote_works_with_the_server(
     monkeypatch.setattr(Entrez, "sleep_between_tries", 0)
     found = Entrez.read(Entrez.esearch(db="pubmed", term="ketamine[tiab]", usehistory="y", retmax=4))
     assert (found["Count"], list(found["IdList"])) == ("30", ["30", "29", "28", "27"])
-    with Entrez.efetch(db="pubmed", retmode="xml", webenv=found["WebEnv"], query_key=found["QueryKey"], retstart=2,
-                       retmax=2) as handle:
+    with Entrez.efetch(
+        db="pubmed", retmode="xml", webenv=found["WebEnv"], query_key=found["QueryKey"], retstart=2, retmax=2
+    ) as handle:
         articles = Entrez.read(handle)["PubmedArticle"]
     assert [str(a["MedlineCitation"]["PMID"]) for a in articles] == ["28", "27"]
     assert articles[0]["MedlineCitation"]["Article"]["ArticleTitle"] == "Ketamine study 28."

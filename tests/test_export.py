@@ -506,3 +506,24 @@ def _stop_at(name: str):
             raise RuntimeError("stopped")
 
     return progress
+
+
+def test_the_key_of_another_table_is_never_taken_for_a_pmid(database: Path) -> None:
+    """A tag may have the number of somebody's PMID: numbers in a column id name no article."""
+    with closing(sqlite3.connect(database)) as connection, connection:
+        tag_id, article = connection.execute(
+            "SELECT id, article_id FROM tags WHERE article_id IN (SELECT id FROM articles WHERE pmid IS NULL)"
+        ).fetchone()
+        other = connection.execute("SELECT id FROM articles WHERE pmid IS NOT NULL").fetchone()[0]
+        connection.execute("PRAGMA foreign_keys = OFF")
+        connection.execute(
+            "UPDATE articles SET id = ?, pmid = ? WHERE id = ?", (str(tag_id), str(tag_id), other)
+        )
+    sql = f"SELECT t.id, a.pmid FROM tags t JOIN articles a ON a.id = t.article_id WHERE t.id = {tag_id}"
+    with closing(schema.connect_read_only(database)) as connection:
+        with pytest.raises(NothingSelected):
+            export.export(connection, query=sql)
+        with pytest.raises(NothingSelected):
+            export.export(connection, query=f"SELECT id FROM tags WHERE id = {tag_id}")
+        text = "".join(export.export(connection, "csv", ids=[article]))
+    assert text

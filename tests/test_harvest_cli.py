@@ -22,7 +22,7 @@ from eutils_server import Citation, EutilsServer, article_set
 from harvest import landmarks
 from harvest.pubmed import Harvest
 from harvest.record import Article
-from kb import harvesting, schema
+from kb import schema
 from kb.cli import main
 from kb.harvesting import AnotherHarvest, harvest_lock
 from kb.store import Store
@@ -31,13 +31,23 @@ ROOT = Path(__file__).resolve().parents[1]
 TERM = "ketamine[tiab]"
 KEY = "0123456789abcdefsecret"
 # The kb command with a wall of 500 in the place of 9,999, so that a small search has several parts.
-LOW_WALL = ("from harvest.pubmed import Harvest; Harvest.__init__.__kwdefaults__['wall'] = 500; "
-            "from kb.cli import main; main(prog_name='kb')")
+LOW_WALL = (
+    "from harvest.pubmed import Harvest; Harvest.__init__.__kwdefaults__['wall'] = 500; "
+    "from kb.cli import main; main(prog_name='kb')"
+)
 
 
 def studies(*numbers: int, **values: Any) -> list[Citation]:
-    return [Citation(str(n), title=f"Ketamine study number {n} of this kind.",
-                     abstract=f"Ketamine eased symptoms in study {n}.", doi=f"10.5555/cli.{n}", **values) for n in numbers]
+    return [
+        Citation(
+            str(n),
+            title=f"Ketamine study number {n} of this kind.",
+            abstract=f"Ketamine eased symptoms in study {n}.",
+            doi=f"10.5555/cli.{n}",
+            **values,
+        )
+        for n in numbers
+    ]
 
 
 @pytest.fixture
@@ -47,8 +57,9 @@ def server() -> Iterator[EutilsServer]:
 
 
 def kb(*arguments: object, **environment: str) -> Result:
-    return CliRunner(env={"KB_DB": None, "KB_EUTILS_URL": None, "NCBI_API_KEY": None, "KB_EMAIL": None, **environment}
-                     ).invoke(main, [str(a) for a in arguments])
+    return CliRunner(
+        env={"KB_DB": None, "KB_EUTILS_URL": None, "NCBI_API_KEY": None, "KB_EMAIL": None, **environment}
+    ).invoke(main, [str(a) for a in arguments])
 
 
 def pubmed(server: EutilsServer, db: Path, *more: object) -> Result:
@@ -74,18 +85,26 @@ def whole(db: Path) -> None:
 
 # ---------------------------------------------------------------- over HTTP
 
+
 def test_a_harvest_and_what_it_leaves_behind(server: EutilsServer, database: Path) -> None:
     before = rows(database, "SELECT count(*) FROM articles")[0][0]
     result = pubmed(server, database)
     assert result.exit_code == 0, result.output
     assert "30 new" in result.stdout and "kb tag" in result.stdout
     assert rows(database, "SELECT count(*) FROM articles")[0][0] == before + 30
-    (run,) = rows(database, "SELECT term, translation, status, hits, found, new, missing, requests, software_version "
-                            "FROM harvests WHERE source = 'pubmed'")
+    (run,) = rows(
+        database,
+        "SELECT term, translation, status, hits, found, new, missing, requests, software_version "
+        "FROM harvests WHERE source = 'pubmed'",
+    )
     assert run[:7] == (TERM, TERM, "done", 30, 30, 30, 0) and run[7] == len(server.log) and run[8]
-    assert rows(database, "SELECT term, purpose FROM queries WHERE source = 'pubmed'") == [(TERM, "Asked for with --term")]
-    assert rows(database, "SELECT count(*) FROM harvest_hits h JOIN harvests v ON v.id = h.harvest_id "
-                          "WHERE v.source = 'pubmed'") == [(30,)]
+    assert rows(database, "SELECT term, purpose FROM queries WHERE source = 'pubmed'") == [
+        (TERM, "Asked for with --term")
+    ]
+    assert rows(
+        database,
+        "SELECT count(*) FROM harvest_hits h JOIN harvests v ON v.id = h.harvest_id WHERE v.source = 'pubmed'",
+    ) == [(30,)]
     assert rows(database, "SELECT part, expected, found FROM harvest_slices") == [("1:99999999", 30, 30)]
     whole(database)
 
@@ -95,7 +114,14 @@ def test_json_for_programs(server: EutilsServer, database: Path) -> None:
     answer = json.loads(result.stdout)
     assert result.exit_code == 0 and answer["status"] == "done"
     assert {k: answer[k] for k in ("found", "new", "changed", "unchanged", "deleted", "quarantined", "missing")} == {
-        "found": 7, "new": 7, "changed": 0, "unchanged": 0, "deleted": 0, "quarantined": 0, "missing": 0}
+        "found": 7,
+        "new": 7,
+        "changed": 0,
+        "unchanged": 0,
+        "deleted": 0,
+        "quarantined": 0,
+        "missing": 0,
+    }
     assert {"requests", "retries", "seconds", "to_tag", "queries"} <= answer.keys()
     assert answer["queries"][0]["term"] == TERM
 
@@ -117,31 +143,41 @@ def test_the_second_run_brings_revisions_deletions_and_retractions(server: Eutil
     assert (answer["new"], answer["deleted"], answer["left"]) == (1, 1, 1) and answer["changed"] >= 1
     assert answer["queries"][0]["mode"] == "update"
     assert rows(database, "SELECT retracted, retraction_note FROM articles WHERE id = '900005'") == [
-        (1, "J Made Up. 2026;1:1")]
+        (1, "J Made Up. 2026;1:1")
+    ]
     assert rows(database, "SELECT kind, citation FROM corrections WHERE article_id = '900005'") == [
-        ("RetractionIn", "J Made Up. 2026;1:1")]
-    changed = rows(database, "SELECT field, old, new FROM changes WHERE article_id = '900005' AND harvest_id IS NOT NULL")
+        ("RetractionIn", "J Made Up. 2026;1:1")
+    ]
+    changed = rows(
+        database, "SELECT field, old, new FROM changes WHERE article_id = '900005' AND harvest_id IS NOT NULL"
+    )
     assert ("retracted", "0", "1") in changed
     assert rows(database, "SELECT deleted IS NOT NULL FROM articles WHERE id = '900006'") == [(1,)]
     assert rows(database, "SELECT title FROM articles WHERE id = '900007'") == [("No longer about it.",)]
     assert rows(database, "SELECT article_id FROM harvest_hits WHERE outcome = 'left' ORDER BY 1") == [
-        ("900006",), ("900007",)]
+        ("900006",),
+        ("900007",),
+    ]
     whole(database)
 
 
 def test_a_retraction_drops_out_of_every_count_the_next_moment(server: EutilsServer, database: Path) -> None:
     citation = server.records["900001"]
     citation.title = "Ketamine for depression: a randomized trial."
-    citation.abstract = ("We randomized 60 adults with depression to ketamine or midazolam. Depression scores fell "
-                         "significantly more with ketamine than with midazolam at 24 hours. Ketamine rapidly reduced "
-                         "depressive symptoms.")
+    citation.abstract = (
+        "We randomized 60 adults with depression to ketamine or midazolam. Depression scores fell "
+        "significantly more with ketamine than with midazolam at 24 hours. Ketamine rapidly reduced "
+        "depressive symptoms."
+    )
     assert pubmed(server, database).exit_code == 0 and kb("tag", "--db", database).exit_code == 0
 
     def supports() -> int:
         return int(rows(database, "SELECT supports FROM claim_summary WHERE claim = 'antidepressant-effect'")[0][0])
 
     counted = supports()
-    assert rows(database, "SELECT stance FROM tags WHERE article_id = '900001' AND claim_id = 'antidepressant-effect'")
+    assert rows(
+        database, "SELECT stance FROM tags WHERE article_id = '900001' AND claim_id = 'antidepressant-effect'"
+    )
     citation.types = [("D016428", "Journal Article"), ("D016441", "Retracted Publication")]
     citation.revised = "2099-01-01"
     assert pubmed(server, database).exit_code == 0
@@ -151,37 +187,58 @@ def test_a_retraction_drops_out_of_every_count_the_next_moment(server: EutilsSer
 @pytest.mark.parametrize("by", ["pmid", "doi", "title"])
 def test_a_harvest_takes_over_a_landmark_study(database: Path, tmp_path: Path, by: str) -> None:
     """PubMed's record replaces our summary; our reviewers' labels stay with the article, under its PMID."""
-    landmark = next(a for a in landmarks.articles() if isinstance(a, Article) and a.pmid and a.doi and len(a.title) > 40
-                    and a.landmark and a.landmark.labels)
+    landmark = next(
+        a
+        for a in landmarks.articles()
+        if isinstance(a, Article) and a.pmid and a.doi and len(a.title) > 40 and a.landmark and a.landmark.labels
+    )
     old = landmark.id
     if by != "pmid":  # as if it had come to us without a PMID
         with Store(database) as store, store.transaction() as c:
-            c.execute("UPDATE articles SET id = ?, pmid = NULL, doi = ? WHERE id = ?",
-                      ("doi:" + landmark.doi, landmark.doi if by == "doi" else None, landmark.id))
+            c.execute(
+                "UPDATE articles SET id = ?, pmid = NULL, doi = ? WHERE id = ?",
+                ("doi:" + landmark.doi, landmark.doi if by == "doi" else None, landmark.id),
+            )
         old = "doi:" + str(landmark.doi)
     labels = rows(database, "SELECT claim_id, stance FROM reviews WHERE article_id = ? ORDER BY 1", old)
-    record = Citation(str(landmark.pmid), title=landmark.title, published=f"{landmark.year}-05-01",
-                      doi=str(landmark.doi) if by == "doi" else "",
-                      abstract="Ketamine was given. This text stands for the abstract that PubMed holds.")
+    record = Citation(
+        str(landmark.pmid),
+        title=landmark.title,
+        published=f"{landmark.year}-05-01",
+        doi=str(landmark.doi) if by == "doi" else "",
+        abstract="Ketamine was given. This text stands for the abstract that PubMed holds.",
+    )
     with EutilsServer([record]) as server:
         result = pubmed(server, database)
     assert result.exit_code == 0 and "0 new, 1 changed" in result.stdout
     assert rows(database, "SELECT id, abstract_origin, source FROM articles WHERE pmid = ?", landmark.pmid) == [
-        (landmark.pmid, "publisher", "pubmed")]
-    assert labels and rows(database, "SELECT claim_id, stance FROM reviews WHERE article_id = ? ORDER BY 1",
-                           landmark.pmid) == labels
+        (landmark.pmid, "publisher", "pubmed")
+    ]
+    assert (
+        labels
+        and rows(database, "SELECT claim_id, stance FROM reviews WHERE article_id = ? ORDER BY 1", landmark.pmid)
+        == labels
+    )
     assert by == "pmid" or rows(database, "SELECT count(*) FROM articles WHERE id = ?", old) == [(0,)]
     whole(database)
 
 
 def test_named_searches_credit_the_articles_they_find(server: EutilsServer, database: Path) -> None:
     server.records["900001"].abstract = "Ketamine raised BDNF."
-    result = kb("harvest", "pubmed", "bdnf", "psychotherapy", "--base-url", server.url, "--rate", 1000, "--db", database)
+    result = kb(
+        "harvest", "pubmed", "bdnf", "psychotherapy", "--base-url", server.url, "--rate", 1000, "--db", database
+    )
     assert result.exit_code == 0, result.output
-    found = rows(database, "SELECT v.query_id, h.article_id FROM harvest_hits h JOIN harvests v ON v.id = h.harvest_id "
-                           "WHERE v.source = 'pubmed'")
+    found = rows(
+        database,
+        "SELECT v.query_id, h.article_id FROM harvest_hits h JOIN harvests v ON v.id = h.harvest_id "
+        "WHERE v.source = 'pubmed'",
+    )
     assert found == [("bdnf", "900001")] and "In all:" in result.stdout
-    assert len(rows(database, "SELECT purpose FROM queries WHERE id IN ('bdnf', 'psychotherapy') AND purpose <> ''")) == 2
+    assert (
+        len(rows(database, "SELECT purpose FROM queries WHERE id IN ('bdnf', 'psychotherapy') AND purpose <> ''"))
+        == 2
+    )
 
 
 def test_a_database_that_is_not_there_yet_is_built(server: EutilsServer, tmp_path: Path) -> None:
@@ -193,8 +250,19 @@ def test_a_database_that_is_not_there_yet_is_built(server: EutilsServer, tmp_pat
 
 def test_the_key_is_nowhere_to_be_read(server: EutilsServer, database: Path) -> None:
     server.keys = {"another"}
-    refused = kb("harvest", "pubmed", "--term", TERM, "--base-url", server.url, "--db", database, "--email",
-                 "someone@example.org", NCBI_API_KEY=KEY)
+    refused = kb(
+        "harvest",
+        "pubmed",
+        "--term",
+        TERM,
+        "--base-url",
+        server.url,
+        "--db",
+        database,
+        "--email",
+        "someone@example.org",
+        NCBI_API_KEY=KEY,
+    )
     assert refused.exit_code == 1 and "API key" in refused.stderr and KEY not in refused.output
     server.keys = {KEY}
     done = pubmed(server, database, "--api-key", KEY)
@@ -206,13 +274,25 @@ def test_the_key_is_nowhere_to_be_read(server: EutilsServer, database: Path) -> 
 
 # ---------------------------------------------------------------- what goes wrong
 
-@pytest.mark.parametrize(("arguments", "words"), [
-    (["--term", ""], "empty"), (["--term", "(ketamine"], "parentheses"), (["--term", "ketamine", "bdnf"], "not both"),
-    (["nonsense"], "no search named nonsense"), (["--since", "yesterday"], "no date"), (["--until", "2024-02-30"], "date"),
-    (["--since", "2025", "--until", "2024"], "after --until"), (["--limit", "0"], "limit"), (["--limit", "x"], "limit"),
-    (["--base-url", "nowhere"], "base URL"), (["--email", "nobody"], "e-mail"), (["--api-key", "a b"], "API key"),
-    (["--rate", "0"], "rate"),
-])
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--term", ""], "empty"),
+        (["--term", "(ketamine"], "parentheses"),
+        (["--term", "ketamine", "bdnf"], "not both"),
+        (["nonsense"], "no search named nonsense"),
+        (["--since", "yesterday"], "no date"),
+        (["--until", "2024-02-30"], "date"),
+        (["--since", "2025", "--until", "2024"], "after --until"),
+        (["--limit", "0"], "limit"),
+        (["--limit", "x"], "limit"),
+        (["--base-url", "nowhere"], "base URL"),
+        (["--email", "nobody"], "e-mail"),
+        (["--api-key", "a b"], "API key"),
+        (["--rate", "0"], "rate"),
+    ],
+)
 def test_wrong_use_is_one_clear_line_and_status_2(database: Path, arguments: list[str], words: str) -> None:
     content = database.read_bytes()
     result = kb("harvest", "pubmed", *arguments, "--db", database)
@@ -221,7 +301,9 @@ def test_wrong_use_is_one_clear_line_and_status_2(database: Path, arguments: lis
 
 
 def test_a_server_that_is_none_or_not_there(server: EutilsServer, database: Path) -> None:
-    wrong = kb("harvest", "pubmed", "--term", TERM, "--base-url", server.url.replace("entrez", "wiki"), "--db", database)
+    wrong = kb(
+        "harvest", "pubmed", "--term", TERM, "--base-url", server.url.replace("entrez", "wiki"), "--db", database
+    )
     assert wrong.exit_code == 1 and "--base-url" in wrong.output and wrong.output.count("\n") <= 6
     assert rows(database, "SELECT count(*) FROM harvests WHERE source = 'pubmed'") == [(0,)]
 
@@ -248,11 +330,14 @@ def test_what_is_missing_is_named_and_ends_with_status_1(server: EutilsServer, d
 def test_a_block_says_what_to_do(server: EutilsServer, database: Path) -> None:
     server.fail("esearch", "19")
     result = pubmed(server, database)
-    assert result.exit_code == 1 and "blocked this address" in result.stderr and "info@ncbi.nlm.nih.gov" in result.stderr
+    assert (
+        result.exit_code == 1 and "blocked this address" in result.stderr and "info@ncbi.nlm.nih.gov" in result.stderr
+    )
 
 
-def test_a_cut_connection_keeps_what_came_and_the_next_run_goes_on(server: EutilsServer, tmp_path: Path, database: Path,
-                                                                  monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cut_connection_keeps_what_came_and_the_next_run_goes_on(
+    server: EutilsServer, tmp_path: Path, database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from harvest import eutils
 
     server.add(*studies(*range(901_001, 901_600)))
@@ -275,8 +360,21 @@ def test_a_cut_connection_keeps_what_came_and_the_next_run_goes_on(server: Eutil
 def test_kill_9_at_any_moment_loses_nothing(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     citations = studies(*range(910_001, 912_001))
     with EutilsServer(citations, latency=0.05, wall=500) as server:
-        command = [sys.executable, "-c", LOW_WALL, "harvest", "pubmed", "--term", TERM, "--base-url", server.url, "--rate",
-                   "30", "--db", str(database)]
+        command = [
+            sys.executable,
+            "-c",
+            LOW_WALL,
+            "harvest",
+            "pubmed",
+            "--term",
+            TERM,
+            "--base-url",
+            server.url,
+            "--rate",
+            "30",
+            "--db",
+            str(database),
+        ]
         for after in (250, 900):
             process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
             deadline = time.monotonic() + 40
@@ -295,7 +393,7 @@ def test_kill_9_at_any_moment_loses_nothing(database: Path, monkeypatch: pytest.
         monkeypatch.setitem(Harvest.__init__.__kwdefaults__, "wall", 500)
         result = pubmed(server, database)
         assert result.exit_code == 0, result.output
-        assert f"{2000 - kept} new" in result.stdout
+        assert f"{2000 - kept:,} new" in result.stdout
         again = [p["term"] for u, p in server.log[before:] if u == "esearch" and p.get("usehistory")]
         assert finished and not any(f"{part}[UID]" in term for (part,) in finished for term in again)
     assert rows(database, "SELECT count(*) FROM articles WHERE source = 'pubmed'") == [(2000,)]
@@ -315,8 +413,12 @@ def test_two_harvests_at_once(server: EutilsServer, database: Path) -> None:
 
 
 def test_a_full_disk(server: EutilsServer, database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    server.add(*(Citation(str(n), title=f"Ketamine {n}.", abstract=("Words of many kinds %d. " % n) * 60)
-                 for n in range(902_001, 902_900)))
+    server.add(
+        *(
+            Citation(str(n), title=f"Ketamine {n}.", abstract=f"Words of many kinds {n}. " * 60)
+            for n in range(902_001, 902_900)
+        )
+    )
     real = Store.__init__
 
     def small(self: Store, *args: Any, **options: Any) -> None:
@@ -345,6 +447,7 @@ def test_a_database_that_cannot_be_used(server: EutilsServer, tmp_path: Path) ->
 
 # ---------------------------------------------------------------- files
 
+
 def write(path: Path, citations: list[Any]) -> Path:
     path.write_bytes(gzip.compress(article_set(citations).encode()))
     return path
@@ -365,7 +468,9 @@ def test_files_with_and_without_the_filter(database: Path, tmp_path: Path) -> No
     assert rows(database, "SELECT count(*) FROM articles_fts WHERE articles_fts MATCH 'penguins'") == [(1,)]
     assert "1 known already" in files(database, tmp_path).stdout  # --all includes what the filter keeps
     assert rows(database, "SELECT source, status, found FROM harvests WHERE source = 'pubmed-files'") == [
-        ("pubmed-files", "done", 1), ("pubmed-files", "done", 2)]
+        ("pubmed-files", "done", 1),
+        ("pubmed-files", "done", 2),
+    ]
     whole(database)
 
 
@@ -420,8 +525,10 @@ def test_a_damaged_file_leaves_nothing_and_the_others_go_in(database: Path, tmp_
 
 
 def test_a_bad_record_in_a_good_file_is_set_aside(database: Path, tmp_path: Path) -> None:
-    path = write(tmp_path / "a.xml.gz", [*studies(900_001), "<PubmedArticle>ketamine <PMID>900002</PMID></PubmedArticle>",
-                                         *studies(900_003)])
+    path = write(
+        tmp_path / "a.xml.gz",
+        [*studies(900_001), "<PubmedArticle>ketamine <PMID>900002</PMID></PubmedArticle>", *studies(900_003)],
+    )
     result = files(database, path)
     assert result.exit_code == 0 and "1 unreadable, set aside" in result.stdout
     assert rows(database, "SELECT record_id, reason FROM quarantine") == [("900002", "it has no MedlineCitation")]
@@ -432,14 +539,13 @@ def test_no_such_file_is_wrong_use(database: Path, tmp_path: Path) -> None:
     assert result.exit_code == 2 and "no such file" in result.stderr
 
 
-def test_a_big_file_is_read_ahead_and_goes_in_whole(database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(harvesting, "READ_AHEAD_FROM", 0)
-    monkeypatch.setattr(harvesting.os, "cpu_count", lambda: 2)
+def test_a_file_of_several_batches_goes_in_whole(database: Path, tmp_path: Path) -> None:
     path = write(tmp_path / "a.xml.gz", studies(*range(900_001, 902_301)))
     result = kb("harvest", "files", path, "--all", "--db", database)
     assert result.exit_code == 0 and "2,300 new" in result.stdout
-    assert rows(database, "SELECT count(*) FROM articles_fts WHERE articles_fts MATCH '\"ketamine study number\"'") == [
-        (2300,)]
+    assert rows(
+        database, "SELECT count(*) FROM articles_fts WHERE articles_fts MATCH '\"ketamine study number\"'"
+    ) == [(2300,)]
     assert rows(database, "SELECT name FROM sqlite_master WHERE name = 'articles_ai'") == [("articles_ai",)]
     whole(database)
 

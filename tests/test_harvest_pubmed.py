@@ -111,6 +111,7 @@ def run(server: EutilsServer, memory: Memory, query: Query = KETAMINE, **options
 
 # ---------------------------------------------------------------- completeness
 
+
 def test_a_small_search_comes_in_whole() -> None:
     with EutilsServer([*studies(*range(1, 26)), Citation("77", title="Something else.")]) as server:
         memory = Memory()
@@ -132,9 +133,15 @@ def test_beyond_pubmeds_real_wall() -> None:
         assert all("UID" in p["term"] for u, p in server.log if u == "esearch" and p.get("usehistory"))
 
 
-@pytest.mark.parametrize("numbers", [
-    range(1, 200), [*range(1, 150), 99_000], [*range(5_000, 5_200), *range(90_000, 90_030)], range(49_950, 50_051),
-])
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        range(1, 200),
+        [*range(1, 150), 99_000],
+        [*range(5_000, 5_200), *range(90_000, 90_030)],
+        range(49_950, 50_051),
+    ],
+)
 def test_parts_cover_everything_wherever_the_pmids_lie(numbers: Sequence[int]) -> None:
     with EutilsServer(studies(*numbers), wall=20) as server:
         memory = Memory()
@@ -271,6 +278,7 @@ def test_nothing_found_is_an_honest_zero() -> None:
 
 # ---------------------------------------------------------------- what PubMed did not understand
 
+
 def test_a_search_that_pubmed_would_widen_is_refused_unless_that_is_accepted() -> None:
     with EutilsServer(studies(1, 2)) as server:
         server.unknown_phrases = {"qwxyz"}
@@ -288,6 +296,7 @@ def test_a_search_that_pubmed_would_widen_is_refused_unless_that_is_accepted() -
 
 
 # ---------------------------------------------------------------- nothing is lost
+
 
 def test_a_run_that_breaks_off_goes_on_where_it_stopped() -> None:
     with EutilsServer(studies(*range(1, 101)), wall=30) as server:
@@ -328,6 +337,7 @@ def test_a_block_ends_the_run_at_once() -> None:
 
 
 # ---------------------------------------------------------------- currency
+
 
 def test_the_second_run_fetches_only_what_is_new_or_revised() -> None:
     with EutilsServer(studies(*range(1, 51), created="2020-01-01", revised="2020-01-01")) as server:
@@ -393,12 +403,16 @@ def test_a_changed_term_is_a_new_search() -> None:
 
 # ---------------------------------------------------------------- searches and dates as people write them
 
+
 def test_the_named_searches_can_be_run_as_they_stand() -> None:
     queries = pubmed.load_queries()
     assert {"ketamine-ptsd", "nmda", "bdnf", "anaesthesia-and-later-ptsd"} <= queries.keys() and len(queries) >= 11
-    relevant = Citation("1", title="Ketamine for posttraumatic stress: BDNF, NMDA and safety after burn surgery in "
-                                   "depression; rapid onset; neuroinflammation; fear extinction; psychotherapy; abuse.",
-                        abstract="Synaptic plasticity.")
+    relevant = Citation(
+        "1",
+        title="Ketamine for posttraumatic stress: BDNF, NMDA and safety after burn surgery in "
+        "depression; rapid onset; neuroinflammation; fear extinction; psychotherapy; abuse.",
+        abstract="Synaptic plasticity.",
+    )
     with EutilsServer([relevant, Citation("2", title="Penguins.")]) as server:
         for query in queries.values():
             assert query.purpose and "{" not in query.term
@@ -408,20 +422,43 @@ def test_the_named_searches_can_be_run_as_they_stand() -> None:
     assert "ketamin" in pubmed.topic_terms()
 
 
-@pytest.mark.parametrize("term", [
-    "", "   ", "()", "(ketamine", "ketamine)", ")ketamine(", '"ketamine', "AND ketamine", "ketamine OR", "...",
-    "ketamine AND (OR ptsd)", "ketamine\x00", "a" * 30_000, "ketamine AND ( )",
-])
+@pytest.mark.parametrize(
+    "term",
+    [
+        "",
+        "   ",
+        "()",
+        "(ketamine",
+        "ketamine)",
+        ")ketamine(",
+        '"ketamine',
+        "AND ketamine",
+        "ketamine OR",
+        "...",
+        "ketamine AND (OR ptsd)",
+        "ketamine\x00",
+        "a" * 30_000,
+        "ketamine AND ( )",
+    ],
+)
 def test_searches_that_cannot_be_meant(term: str) -> None:
     with pytest.raises(QueryProblem) as caught:
         pubmed.check_term(term)
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("term", [
-    "ketamine", "24740528", '"a (b" AND c', "ketamine AND (ptsd OR \"post-traumatic stress\"[tiab])", "orphan AND andes",
-    "ketamine\n  AND ptsd", "(ketamine OR esketamine) NOT review[pt]",
-])
+@pytest.mark.parametrize(
+    "term",
+    [
+        "ketamine",
+        "24740528",
+        '"a (b" AND c',
+        'ketamine AND (ptsd OR "post-traumatic stress"[tiab])',
+        "orphan AND andes",
+        "ketamine\n  AND ptsd",
+        "(ketamine OR esketamine) NOT review[pt]",
+    ],
+)
 def test_searches_that_can(term: str) -> None:
     assert pubmed.check_term(term) == " ".join(term.split())
 
@@ -434,10 +471,15 @@ def test_any_text_is_taken_or_refused_with_a_reason(term: str) -> None:
         assert str(problem)
 
 
-@pytest.mark.parametrize(("text", "first", "last"), [
-    ("2024", "2024-01-01", "2024-12-31"), ("2024-02", "2024-02-01", "2024-02-29"), ("2024/2/3", "2024-02-03", "2024-02-03"),
-    ("2024-12", "2024-12-01", "2024-12-31"),
-])
+@pytest.mark.parametrize(
+    ("text", "first", "last"),
+    [
+        ("2024", "2024-01-01", "2024-12-31"),
+        ("2024-02", "2024-02-01", "2024-02-29"),
+        ("2024/2/3", "2024-02-03", "2024-02-03"),
+        ("2024-12", "2024-12-01", "2024-12-31"),
+    ],
+)
 def test_dates(text: str, first: str, last: str) -> None:
     assert str(pubmed.parse_date(text)) == first and str(pubmed.parse_date(text, end=True)) == last
 

@@ -192,3 +192,8 @@ def test_plain_datasette_serves_the_file_with_this_metadata(built: Path) -> None
         return result
 
     assert set(asyncio.run(get()).values()) == {200}
+
+
+def test_every_ready_query_is_named_beside_a_table_that_it_reads() -> None:
+    beside = {name: words["see"] for name, words in DATABASE["tables"].items() if "see" in words}
+    assert {query for queries in beside.values() for query in queries} == set(QUERIES)

@@ -178,7 +178,7 @@ def test_many_slow_queries_at_once_do_not_stop_the_pages(site: Site) -> None:
         "INSERT INTO articles_fts(articles_fts) VALUES ('rebuild')",
     ],
 )
-@pytest.mark.parametrize("path", ["/kb.json", "/kb.csv", "/kb.ris", "/kb"])
+@pytest.mark.parametrize("path", ["/kb.json", "/kb.ris"])
 def test_nothing_but_reading_the_evidence_is_done(site: Site, sql: str, path: str) -> None:
     response = site.sql(sql, path)
     assert response.status_code == 400, response.text[:300]
@@ -215,6 +215,12 @@ def test_parameters_of_ready_queries_are_values(site: Site, value: str) -> None:
     assert response.status_code in (200, 400)
     if response.status_code == 200:
         assert response.json()["rows"] == []
+
+
+@pytest.mark.parametrize("path", ["/kb", "/kb.csv", "/kb.nbib", "/kb.jsono"])
+def test_no_form_of_answer_is_an_exception(site: Site, path: str) -> None:
+    for sql in ("DELETE FROM tags", "SELECT * FROM pragma_database_list", "SELECT load_extension('x')"):
+        assert site.sql(sql, path).status_code in (302, 400)
 
 
 # -- what it tells of the machine --------------------------------------------------------------

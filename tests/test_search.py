@@ -328,14 +328,14 @@ def test_every_claim_has_its_question_words():
         "10.1001/jamapsychiatry.2014.62",
         "doi:10.1001/JAMAPSYCHIATRY.2014.62",
         "https://doi.org/10.1001/jamapsychiatry.2014.62",
-        "Efficacy of intravenous ketamine for treatment of chronic posttraumatic stress disorder: a randomized clinical trial",
-        "Feder A, Parides MK, et al. Efficacy of intravenous ketamine for treatment of chronic posttraumatic stress disorder: "
-        "a randomized clinical trial. JAMA Psychiatry. 2014 Jun;71(6):681-8.",
+        "{title}",
+        "Feder A, Parides MK, et al. {title}. JAMA Psychiatry. 2014 Jun;71(6):681-8.",
         "Feder A, et al. JAMA Psychiatry. 2014. doi: 10.1001/jamapsychiatry.2014.62.",
     ],
 )
 def test_identifiers_titles_and_citations_go_straight_there(connection, text):
-    assert search.direct(connection, text) == ("24740528", None)
+    title = connection.execute("SELECT title FROM articles WHERE id = '24740528'").fetchone()[0]
+    assert search.direct(connection, text.replace("{title}", title)) == ("24740528", None)
 
 
 @pytest.mark.parametrize("text", ["99999999", "PMC99999999", "10.9999/not.here", "See PMID: 99999999 for this."])

@@ -73,7 +73,10 @@ def test_labels_on_lines_and_run_into_the_text_give_sections():
 
 
 def test_a_label_glued_to_the_sentence_before_opens_a_section():
-    assert [s.section for s in split("", "It was old news.Methods: We looked at mice.")] == ["OTHER", "METHODS"]
+    assert [s.section for s in split("", "It was old news.Methods: We looked at mice.")] == [
+        "OTHER",
+        "METHODS",
+    ]
 
 
 def test_a_label_in_the_middle_of_a_broken_sentence_opens_a_section():
@@ -82,7 +85,9 @@ def test_a_label_in_the_middle_of_a_broken_sentence_opens_a_section():
 
 
 def test_a_colon_alone_is_no_label():
-    assert {s.section for s in split("", "We used three drugs: ketamine, lithium and zinc. All failed.")} == {"OTHER"}
+    assert {s.section for s in split("", "We used three drugs: ketamine, lithium and zinc. All failed.")} == {
+        "OTHER"
+    }
 
 
 def test_hard_wrapped_lines_are_joined():
@@ -106,7 +111,9 @@ def test_next_to_nothing(title, abstract):
 
 
 PIECES = st.lists(
-    st.sampled_from(["Ketamine ", "RESULTS: ", "vs. ", ". ", "\n", "? ", "0.5 mg", "(", ")", "ü", "İ", '"', "p<.05", "  "]),
+    st.sampled_from(
+        ["Ketamine ", "RESULTS: ", "vs. ", ". ", "\n", "? ", "0.5 mg", "(", ")", "ü", "İ", '"', "p<.05", "  "]
+    ),
     max_size=60,
 ).map("".join)
 

@@ -12,7 +12,8 @@ from kb.tagging.model import OUTCOMES, load_model
 TRIAL = (
     "Ketamine against midazolam in resistant depression: a randomized trial",
     "BACKGROUND: Ketamine is an NMDA receptor antagonist.\n"
-    "METHODS: Seventy adults with resistant depression were randomized to one infusion of ketamine 0.5 mg/kg or midazolam.\n"
+    "METHODS: Seventy adults with resistant depression were randomized to one infusion of ketamine 0.5 "
+    "mg/kg or midazolam.\n"
     "RESULTS: Depression scores fell significantly more with ketamine than with midazolam at 24 hours. "
     "Side effects were mild and transient, and no serious adverse events occurred.\n"
     "CONCLUSIONS: One ketamine infusion rapidly reduced depressive symptoms and was well tolerated.",
@@ -53,10 +54,14 @@ def test_evidence_is_verbatim_and_best_first():
 def test_reasons_name_the_words_and_the_sentence():
     tagged = tag(*TRIAL)
     for row in tagged.tags:
-        assert row.reason.startswith("background: " if row.stance == "background" else f"finding, {row.stance}: ")
+        assert row.reason.startswith(
+            "background: " if row.stance == "background" else f"finding, {row.stance}: "
+        )
         assert f"in sentence {row.sentences[0]} (" in row.reason
         quoted = re.findall("“([^”]+)”", row.reason)
-        text = " ".join(words(next(s.text for s in tagged.sentences if s.position == row.sentences[0]).lower()))
+        text = " ".join(
+            words(next(s.text for s in tagged.sentences if s.position == row.sentences[0]).lower())
+        )
         assert quoted
         assert all(word in text for word in quoted)
 
@@ -64,14 +69,19 @@ def test_reasons_name_the_words_and_the_sentence():
 def test_a_protocol_is_background():
     found = stances(
         "Ketamine for depression in older adults: study protocol for a randomized trial",
-        "Ketamine may reduce depressive symptoms. This protocol describes a trial in which older adults with depression "
-        "will be randomized to ketamine or midazolam. The primary outcome will be the depression score at 24 hours.",
+        "Ketamine may reduce depressive symptoms. This protocol describes a trial in which older adults "
+        "with depression "
+        "will be randomized to ketamine or midazolam. The primary outcome will be the depression score at "
+        "24 hours.",
     )
     assert found["antidepressant-effect"] == "background"
 
 
 def test_another_drug_gives_no_rows():
-    assert stances("Sertraline for depression", "Sertraline reduced depressive symptoms and was well tolerated.") == {}
+    assert (
+        stances("Sertraline for depression", "Sertraline reduced depressive symptoms and was well tolerated.")
+        == {}
+    )
 
 
 def test_no_difference_from_placebo_contradicts():
@@ -142,7 +152,12 @@ def test_phrases_with_choices_prefixes_suffixes_and_gaps():
             "d": ["(well tolerated|safe)"],
         }
     ).find(words("no differences; it did not in any way reduce. esketamine was well tolerated".lower()))
-    assert [(at, size, name) for at, size, name in found] == [(0, 2, "a"), (3, 6, "b"), (9, 1, "c"), (11, 2, "d")]
+    assert [(at, size, name) for at, size, name in found] == [
+        (0, 2, "a"),
+        (3, 6, "b"),
+        (9, 1, "c"),
+        (11, 2, "d"),
+    ]
 
 
 @pytest.mark.parametrize("phrase", ["", "..", "no ..", ".. effect"])

@@ -9,7 +9,10 @@ from kb.tagging.features import lexicon, read
 from kb.tagging.sentences import Sentence, split
 
 CLAIMS = {claim.id for claim in load_claims()}
-SENTENCE = "Ketamine did not reduce depression, BDNF or PTSD symptoms within 24 hours (p = 0.4), but was well tolerated. "
+SENTENCE = (
+    "Ketamine did not reduce depression, BDNF or PTSD symptoms within 24 hours (p = 0.4), but was "
+    "well tolerated. "
+)
 
 
 def check(title, abstract):
@@ -69,9 +72,12 @@ def test_100_000_characters_are_read_to_the_end():
 @pytest.mark.parametrize(
     "abstract",
     [
-        "La kétamine est un antagoniste des récepteurs NMDA utilisé dans le traitement de la dépression chez les adultes.",
-        "Ketamin ist ein Antagonist des NMDA-Rezeptors und wird bei einer schweren Depression mit Erfolg eingesetzt.",
-        "La ketamina es un antagonista de los receptores NMDA y se usa para tratar la depresión en los adultos.",
+        "La kétamine est un antagoniste des récepteurs NMDA utilisé dans le traitement de la dépression "
+        "chez les adultes.",
+        "Ketamin ist ein Antagonist des NMDA-Rezeptors und wird bei einer schweren Depression mit Erfolg "
+        "eingesetzt.",
+        "La ketamina es un antagonista de los receptores NMDA y se usa para tratar la depresión en los "
+        "adultos.",
         "氯胺酮是一种麻醉药，可迅速缓解抑郁症状。",
         "Кетамин быстро уменьшает симптомы депрессии у взрослых пациентов.",
     ],
@@ -100,8 +106,12 @@ def test_work_grows_no_faster_than_the_text(piece):
 
 
 WORDS = st.sampled_from(
-    "ketamine esketamine nmda bdnf depression ptsd suicidal did not no significant difference reduced within 24 hours "
-    "well tolerated RESULTS: CONCLUSION: . , ; ( ) \n ? -- % p<0.05 relapse fear memory abuse psychotherapy burn".split(" ")
+    "ketamine esketamine nmda bdnf depression ptsd suicidal did not no significant difference reduced "
+    "within 24 hours "
+    "well tolerated RESULTS: CONCLUSION: . , ; ( ) \n ? -- % p<0.05 relapse fear memory abuse "
+    "psychotherapy burn".split(
+        " "
+    )
 )
 
 

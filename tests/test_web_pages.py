@@ -54,7 +54,7 @@ def soup(site: Site, path: str, status: int = 200) -> BeautifulSoup:
 
 
 def words(node) -> str:
-    return " ".join(node.get_text(" ").split())
+    return re.sub(r" (?=[:,;])", "", " ".join(node.get_text(" ").split()))
 
 
 # -- home --------------------------------------------------------------------------------
@@ -199,9 +199,9 @@ def test_retracted_articles_are_shown_marked_and_not_counted(site, connection):
     assert "Retracted. Not counted." in words(row)
     weighed = reading.claim(connection, "antidepressant-effect")["weighed"]
     counted = connection.execute(
-        "SELECT count(*) FROM tags t JOIN articles a ON a.id = t.article_id WHERE claim_id = 'antidepressant-effect' AND "
-        "stance <> 'background' AND evidence_tier NOT IN ('review', 'unclassified') AND retracted = 0 AND "
-        "deleted IS NULL"
+        "SELECT count(*) FROM tags t JOIN articles a ON a.id = t.article_id WHERE "
+        "claim_id = 'antidepressant-effect' AND stance <> 'background' AND retracted = 0 AND deleted IS NULL "
+        "AND evidence_tier NOT IN ('review', 'unclassified')"
     ).fetchone()[0]
     assert weighed.total == counted
 
@@ -472,6 +472,47 @@ def test_about_has_the_rule_and_the_warning(site):
         assert " ".join(line.split()) in text
 
 
+ACCURACY = {
+    "tagger_version": "1",
+    "measured_on": "cross-validation on labelled abstracts",
+    "interval": "95 % Wilson",
+    "cross_validated": {"abstracts": 574, "labels": 1200, "tag_f1": 0.91, "findings_f1": 0.9, "strict_f1": 0.8,
+                        "stance_accuracy": 0.93, "evidence_hit": None},
+    "held_back": {"abstracts": 80, "labels": 190, "tag_f1": 0.88, "findings_f1": 0.87, "strict_f1": 0.8,
+                  "stance_accuracy": 0.9, "evidence_hit": 0.95},
+    "claims": {
+        "bdnf": {"labels": 9, "precision": 0.83, "precision_interval": [0.6, 0.94], "recall": 0.71,
+                 "recall_interval": None, "f1": 0.77, "findings_f1": 0.7, "stance_accuracy": None,
+                 "stance_interval": None},
+        "durability": {"labels": 0, "precision": 0.0, "precision_interval": None, "recall": 0.0,
+                       "recall_interval": None, "f1": 0.0, "findings_f1": 0.0, "stance_accuracy": None,
+                       "stance_interval": None},
+    },
+    "calibration": {"0.9": {"tags": 300, "share_right": 0.97}},
+}  # fmt: skip
+
+
+def test_measured_accuracy_is_shown_where_tags_are_read(site, monkeypatch):
+    from kb.web import views
+
+    monkeypatch.setattr(views, "accuracy_figures", lambda: ACCURACY)
+    text = words(soup(site, "/about"))
+    assert "83 % (60 to 94)" in text and "few labels" in text and "97 %" in text
+    assert "precision 83 %, recall 71 %, measured on 9 labels, too few to lean on" in words(soup(site, "/claims/bdnf"))
+    assert "How often tags on this claim are right" not in words(soup(site, "/claims/durability"))
+    monkeypatch.setattr(views, "accuracy_figures", lambda: None)
+    assert "No accuracy figures come with this release" in words(soup(site, "/about"))
+
+
+def test_the_accuracy_file_that_ships_can_be_shown(site):
+    from kb.web import views
+
+    views.accuracy_figures.cache_clear()
+    if views.accuracy_figures() is None:
+        pytest.skip("this release has no kb/accuracy.json (scripts/score --write makes it)")
+    assert "Cross-validation" in words(soup(site, "/about"))
+
+
 def test_facts_have_date_and_source(site, connection):
     page = soup(site, "/facts")
     facts = page.select(".fact")
@@ -618,6 +659,20 @@ def test_an_unchanged_page_is_not_sent_again(database):
         store.set_meta("note", "something was written")
     later = site.get("/claims/bdnf", headers={"if-none-match": first.headers["etag"]})
     assert later.status_code == 200
+
+
+def test_a_large_database_is_indexed_before_its_first_reader(database, monkeypatch):
+    from kb import index
+    from kb.web import page
+
+    monkeypatch.setattr(page, "WARM_BYTES", 1)
+    site = Site(database)
+    page.warm(site.datasette).join()
+    with closing(schema.connect_read_only(database)) as opened:
+        built_before = index.index_of(opened)
+        assert site.loop.run_until_complete(page.read(site.datasette, index.index_of)) is built_before
+    monkeypatch.setattr(page, "WARM_BYTES", 10**12)
+    assert page.warm(site.datasette) is None
 
 
 def test_static_files_may_be_kept_for_good(site):

@@ -19,13 +19,14 @@ from kb.check.input import KINDS, read_bytes, read_file, read_text
 from kb.check.references import find_references
 from kb.check.reports import Report
 from kb.check.statements import read_statements
-from kb.check.verdicts import VERDICTS, Evidence, judge
+from kb.check.verdicts import VERDICTS, Evidence, Memory, judge
 
 __all__ = [
     "KINDS",
     "VERDICTS",
     "Document",
     "DraftProblem",
+    "Memory",
     "Report",
     "check_document",
     "check_file",
@@ -54,11 +55,17 @@ def check_file(connection: sqlite3.Connection, path: str | Path, kind: str = "")
     return check_document(connection, read_file(path, kind))
 
 
-def check_document(connection: sqlite3.Connection, document: Document) -> Report:
-    """Check a draft that has been read."""
+def check_document(
+    connection: sqlite3.Connection, document: Document, memory: Memory | None = None
+) -> Report:
+    """Check a draft that has been read.
+
+    A server may pass the same `memory` for as long as the data have not changed: what was read for one draft
+    is then not read again for the next.
+    """
     sentences = read_statements(document)
     facts = load_facts(connection)
-    evidence = Evidence(connection)
+    evidence = Evidence(connection, memory)
     evidence.load(claim.claim for s in sentences for claim in s.claims)
     lowered = document.text.lower()
     esketamine = lowered.count("esketamine") + lowered.count("spravato") > lowered.count("ketamine") / 2

@@ -184,7 +184,7 @@ def _blocks(text: str, markdown: bool) -> Iterable[Block]:
     width = lengths[int(len(lengths) * 0.9)] if len(lengths) > 5 else 0
     width = width if 40 <= width <= 110 else 0
     start = end = -1
-    kind = "paragraph"
+    kind, last = "paragraph", ""
     fenced = False
     skip_matter = markdown and bool(lines) and lines[0][2].strip() == "---"
 
@@ -241,19 +241,18 @@ def _blocks(text: str, markdown: bool) -> Iterable[Block]:
             continue
         else:
             begin = s + indent
-            if start >= 0 and not _continues(text[start:end], stripped, width, markdown):
+            if start >= 0 and not _continues(last, stripped, width, markdown):
                 yield from done()
         if start < 0:
             start = begin
-        end = s + len(line.rstrip())
+        end, last = s + len(line.rstrip()), stripped
     yield from done()
 
 
-def _continues(before: str, line: str, width: int, markdown: bool) -> bool:
-    """Whether `line` goes on with the paragraph `before` it (they are on neighbouring lines)."""
+def _continues(last: str, line: str, width: int, markdown: bool) -> bool:
+    """Whether `line` goes on with the paragraph of the line before it, `last`."""
     if markdown:
         return True
-    last = before.rsplit("\n", 1)[-1].strip()
     if line[:1].islower() or line[:1] in ",;)":
         return True
     if width and len(last) >= width * 0.7:
@@ -331,15 +330,35 @@ _BLOCKS = _HEADINGS | frozenset(
     "br hr "
     "summary details address caption center".split()
 )
-_DEEPEST = 200  # an article needs no deeper nesting; below it elements are read as text
+_DEEPEST = 300  # elements inside each other; parsing takes the square of it, and an article needs some 30
+_TAG = re.compile(r"<(/?)([A-Za-z][A-Za-z0-9]{0,20})")
+_CLOSED_BY_ITSELF = frozenset(
+    "p li dd dt tr td th thead tbody tfoot option optgroup colgroup area base br col embed hr img input link meta "
+    "param source track wbr".split()
+)
+
+
+def _depth(source: str) -> int:
+    """About how deep the elements are nested, in one pass."""
+    depth = deepest = 0
+    for match in _TAG.finditer(source):
+        if match.group(2).lower() not in _CLOSED_BY_ITSELF:
+            depth = max(0, depth - 1) if match.group(1) else depth + 1
+            deepest = max(deepest, depth)
+    return deepest
 
 
 def _html(source: str, name: str) -> Document:
     from bs4 import BeautifulSoup
     from bs4.element import NavigableString, PreformattedString, Tag
 
+    if _depth(source) > _DEEPEST:
+        raise DraftProblem(
+            f"{name or 'the page'} nests its elements more than {_DEEPEST} deep: it is not read. "
+            "Copy the article from the browser and paste it"
+        )
     try:
-        # lxml's HTML parser stops at a depth of 256 and reads nothing but `source`.
+        # The parser reads nothing but `source`: no entity, no address.
         soup = BeautifulSoup(source, "lxml")
     except Exception as error:  # a parser may fail in its own ways on hostile input; the user needs one line
         raise DraftProblem(f"{name or 'the page'} cannot be read as HTML: {type(error).__name__}") from None
@@ -392,11 +411,11 @@ def _html(source: str, name: str) -> Document:
             pieces.append(words)
             length += len(words)
 
-    # An explicit stack: hostile pages nest deeper than Python may recurse.
-    stack: list[tuple[object, str, int]] = [(root, "paragraph", 0)]
+    # An explicit stack, so that deep pages do not meet Python's limit of recursion
+    stack: list[tuple[object, str]] = [(root, "paragraph")]
     marks: list[tuple[int, int, str]] = []
     while stack:
-        node, inherited, depth = stack.pop()
+        node, inherited = stack.pop()
         if isinstance(node, tuple):
             action, value = node
             if action == "close":
@@ -424,13 +443,10 @@ def _html(source: str, name: str) -> Document:
         if own:
             close()
             kind = here
-            stack.append((("close", None), inherited, depth))
+            stack.append((("close", None), inherited))
         if node.name == "a" and node.get("href"):
-            stack.append((("link", (length, str(node["href"])[:500])), inherited, depth))
-        if depth > _DEEPEST:
-            add(node.get_text(" "))
-            continue
-        stack.extend((child, here, depth + 1) for child in reversed(list(node.children)))
+            stack.append((("link", (length, str(node["href"])[:500])), inherited))
+        stack.extend((child, here) for child in reversed(list(node.children)))
     close()
     text = "".join(pieces)
     links = [m for m in marks if "pubmed" in m[2] or "doi.org" in m[2] or "/pmc/" in m[2].lower()]

@@ -139,7 +139,7 @@ class Report:
 
     # -- what people read -------------------------------------------------------------------------
     def to_json(self) -> str:
-        return json.dumps(self.as_dict(), ensure_ascii=False, indent=1)
+        return json.dumps(self.as_dict(), ensure_ascii=False)
 
     def to_text(self, color: bool = False) -> str:
         return "\n".join(_text(self, color)) + "\n"
@@ -156,7 +156,7 @@ class Report:
     def render(self, form: str, color: bool = False) -> str:
         """The report in one of FORMATS."""
         return {
-            "json": self.to_json,
+            "json": lambda: self.to_json() + "\n",
             "markdown": self.to_markdown,
             "html": self.to_html,
             "text": lambda: self.to_text(color),

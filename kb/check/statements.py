@@ -362,10 +362,13 @@ def _read(s: Statement, words: Words, context: _Context, rules: Rules) -> None:
             if rule.negate:
                 if _negated(trigger, negations, words):
                     asserts = "denial" if asserts == "claim" else "claim"
+                    doubt = asserts == "denial" and _doubted(trigger, hits, words)
                 elif asserts == "claim" and _doubted(trigger, hits, words):
                     asserts, doubt = "denial", True
-            elif "doubt" in rule.all:
-                doubt = True
+            elif asserts == "denial":
+                doubt = "doubt" in rule.all or any(
+                    d.start < trigger.end and trigger.start < d.end for d in hits.get("doubt", ())
+                )
             known = made.get(claim)
             if known is None or (
                 asserts == "denial" and known.asserts == "claim" and not rule.context and not rule.negate

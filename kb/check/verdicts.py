@@ -8,9 +8,11 @@ verdict on its claim. Findings on the condition and the people that the sentence
 from __future__ import annotations
 
 import functools
+import heapq
 import importlib.resources
 import sqlite3
 import tomllib
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +20,7 @@ from typing import Any
 from kb.check.facts import FactMade
 from kb.check.statements import ClaimMade, Statement
 from kb.evidence import TIERS, Count, Weighed, weigh
+from kb.tagging import LOW_CONFIDENCE
 
 __all__ = ["RULE_TEXT", "VERDICTS", "Evidence", "Judged", "JudgedClaim", "judge", "load_wording"]
 
@@ -44,9 +47,6 @@ RULE_TEXT = (
 FOR_READERS = 3  # sentences shown on each side
 _CANDIDATES = 40  # rows looked at for a side, strongest first
 _RANK = {tier.id: n for n, tier in enumerate(TIERS)}
-_ORDER = (
-    "CASE a.evidence_tier " + " ".join(f"WHEN '{t.id}' THEN {n}" for n, t in enumerate(TIERS)) + " ELSE 9 END"
-)
 _SUPPORT = frozenset(("consistent-support", "mostly-support"))
 _AGAINST = frozenset(("mostly-against", "consistently-against"))
 # Claims whose findings are split by the condition that the sentence names, and the conditions of the database
@@ -96,117 +96,152 @@ class Quote:
     n: int | None
     population: str
     ours: bool
-    conditions: tuple[str, ...] = ()
-    populations: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class Memory:
+    """What was read from one version of a database; a server may keep it from check to check.
+
+    `found`: by claim and stance, the strongest findings as (article id, sentence id), strongest first.
+    """
+
+    counts: dict[str, list[Count]] = field(default_factory=dict)
+    found: dict[tuple[str, str], list[tuple[str, int | None]]] = field(default_factory=dict)
+    candidates: dict[tuple[str, str], list[_Candidate]] = field(default_factory=dict)
+    quotes: dict[tuple[str, str, str], Quote] = field(default_factory=dict)
+    within: dict[tuple[str, str, tuple[str, ...]], dict[str, int]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    article_id: str
+    sentence_id: int | None
+    stance: str
+    conditions: frozenset[str]
+    populations: frozenset[str]
 
 
 class Evidence:
-    """What the database says to claims, read once a claim and kept. `connection` yields rows by position."""
+    """What the database says to claims. All rows of the claims are read in one pass; sentences when shown."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, memory: Memory | None = None) -> None:
         self.connection = connection
-        self._counts: dict[str, list[Count]] = {}
+        self.memory = memory or Memory()
         self._weighed: dict[str, Weighed] = {}
-        self._quotes: dict[tuple[str, str], list[Quote]] = {}
-        self._within: dict[tuple[str, str, tuple[str, ...]], dict[str, int]] = {}
 
     def load(self, claims: Iterable[str]) -> None:
-        """Read the counts of these claims in one pass over their tags."""
-        wanted = sorted(set(claims) - self._counts.keys())
+        """Read the findings on these claims."""
+        wanted = sorted(set(claims) - self.memory.counts.keys())
         if not wanted:
             return
-        self._counts.update({claim: [] for claim in wanted})
         marks = ",".join("?" * len(wanted))
-        for claim, stance, tier, gone, n in self.connection.execute(
-            "SELECT t.claim_id, t.stance, coalesce(a.evidence_tier, 'unclassified'), "
-            "a.retracted = 1 OR a.deleted IS NOT NULL, count(*) "
-            f"FROM tags t JOIN articles a ON a.id = t.article_id WHERE t.claim_id IN ({marks}) GROUP BY 1, "
-            f"2, 3, 4",
-            wanted,
-        ):
-            self._counts[claim].append(
-                Count(stance, tier if tier in _RANK else "unclassified", bool(gone), n)
-            )
+        # Many claims: one pass over the tags in the order of the articles is quicker than by the index of
+        # claims, which jumps to and fro among them; "+" keeps SQLite from that index.
+        column = "+t.claim_id" if len(wanted) > 3 else "t.claim_id"
+        rows = self.connection.execute(
+            "SELECT t.claim_id, t.stance, a.evidence_tier, a.retracted = 1 OR a.deleted IS NOT NULL, "
+            "t.confidence < ?, -coalesce(a.sample_size, 0), -coalesce(a.year, 0), t.article_id, t.sentence_id "
+            "FROM tags t JOIN articles a ON a.id = t.article_id "
+            f"WHERE {column} IN ({marks}) AND t.stance <> 'background'",
+            (LOW_CONFIDENCE, *wanted),
+        ).fetchall()
+        counts = Counter([(r[0], r[1], r[2] if r[2] in _RANK else "unclassified", bool(r[3])) for r in rows])
+        sides: dict[tuple[str, str], list[tuple]] = {}
+        for claim, stance, tier, gone, *rest in rows:
+            if not gone:
+                side = sides.get((claim, stance))
+                if side is None:
+                    side = sides[claim, stance] = []
+                side.append((_RANK.get(tier, 99), *rest))
+        grouped: dict[str, list[Count]] = {claim: [] for claim in wanted}
+        for (claim, stance, tier, gone), n in counts.items():
+            grouped[claim].append(Count(stance, tier, gone, n))
+        for claim in wanted:
+            n = self.connection.execute(
+                "SELECT count(*) FROM tags WHERE claim_id = ? AND stance = 'background'", (claim,)
+            ).fetchone()[0]
+            if n:
+                grouped[claim].append(Count("background", "unclassified", False, n))
+        for key, side in sides.items():  # by kind of study, confidence, size, year, then id: no ties
+            self.memory.found[key] = [(s[4], s[5]) for s in heapq.nsmallest(_CANDIDATES, side)]
+        self.memory.counts.update(grouped)
 
     def weighed(self, claim: str) -> Weighed:
         if claim not in self._weighed:
             self.load([claim])
-            self._weighed[claim] = weigh(self._counts[claim])
+            self._weighed[claim] = weigh(self.memory.counts[claim])
         return self._weighed[claim]
 
     def within(self, claim: str, table: str, names: tuple[str, ...]) -> dict[str, int]:
         """Counted findings in people on `claim` by stance, among articles with one of `names` in `table`."""
         key = (claim, table, names)
-        if key not in self._within:
+        if key not in self.memory.within:
             counts = dict.fromkeys(("supports", "mixed", "contradicts"), 0)
             marks = ",".join("?" * len(names))
             for stance, n in self.connection.execute(
-                "SELECT t.stance, count(DISTINCT t.article_id) FROM tags t JOIN articles a ON a.id = "
-                "t.article_id "
+                "SELECT t.stance, count(DISTINCT t.article_id) "
+                "FROM tags t JOIN articles a ON a.id = t.article_id "
                 f'JOIN "{table}" x ON x.article_id = a.id AND x.name IN ({marks}) '
                 "WHERE t.claim_id = ? AND t.stance <> 'background' AND a.retracted = 0 AND a.deleted IS NULL "
                 "AND a.evidence_tier IN ('systematic', 'trial', 'human', 'case') GROUP BY 1",
                 (*names, claim),
             ):
                 counts[stance] = n
-            self._within[key] = counts
-        return self._within[key]
+            self.memory.within[key] = counts
+        return self.memory.within[key]
 
-    def quotes(self, claim: str, stance: str) -> list[Quote]:
-        """The strongest findings of a stance, each with its best sentence."""
+    def _candidates(self, claim: str, stance: str) -> list[_Candidate]:
+        """The strongest findings of a stance, with what they are about."""
         key = (claim, stance)
-        if key in self._quotes:
-            return self._quotes[key]
-        rows = self.connection.execute(
-            "SELECT a.id, t.sentence_id FROM tags t JOIN articles a ON a.id = t.article_id "
-            "WHERE t.claim_id = ? AND t.stance = ? AND a.retracted = 0 AND a.deleted IS NULL "
-            f"ORDER BY {_ORDER}, t.confidence < 0.55, a.sample_size IS NULL, a.sample_size DESC, a.year "
-            f"DESC, a.id "
-            "LIMIT ?",
-            (claim, stance, _CANDIDATES),
-        ).fetchall()
-        found = []
-        for article_id, sentence_id in rows:
-            row = self.connection.execute(
-                "SELECT a.id, s.text, a.author_list, a.title, coalesce(a.journal_abbreviation, a.journal, "
-                "''), a.year, "
-                "coalesce(a.study_design, ''), coalesce(a.evidence_tier, ''), a.sample_size, "
-                "coalesce(a.population, ''), a.pmid, a.doi, a.pmcid, a.url, a.abstract_origin "
-                "FROM articles a LEFT JOIN sentences s ON s.id = ? WHERE a.id = ?",
-                (sentence_id, article_id),
-            ).fetchone()
-            names = tuple(
-                tuple(
-                    r[0]
-                    for r in self.connection.execute(
-                        f"SELECT name FROM {t} WHERE article_id = ?", (article_id,)
-                    )
-                )
-                for t in ("conditions", "populations")
-            )
-            found.append(Quote(
-                row[0], stance, row[1] or row[3], _citation(*row[2:6]), _url(row), row[5],
-                row[6], row[7], row[8], row[9], row[14] == "summary", *names,
-            ))  # fmt: skip
-        self._quotes[key] = found
-        return found
+        if key not in self.memory.candidates:
+            self.load([claim])
+            found = self.memory.found.get(key, [])
+            ids = [article for article, _ in found]
+            about = [self._names(table, ids) for table in ("conditions", "populations")]
+            self.memory.candidates[key] = [
+                _Candidate(a, s, stance, *(frozenset(names.get(a, ())) for names in about)) for a, s in found
+            ]
+        return self.memory.candidates[key]
+
+    def _names(self, table: str, ids: list[str]) -> dict[str, list[str]]:
+        names: dict[str, list[str]] = {}
+        marks = ",".join("?" * len(ids))
+        for article, name in self.connection.execute(
+            f"SELECT article_id, name FROM {table} WHERE article_id IN ({marks})", ids
+        ):
+            names.setdefault(article, []).append(name)
+        return names
 
     def best(self, claim: str, stances: tuple[str, ...], statement: Statement) -> list[Quote]:
-        """Up to three quotes: those on the statement's people and condition first, then by strength of
-        evidence.
-        """
-        pool = [q for stance in stances for q in self.quotes(claim, stance)]
+        """Up to three quotes: those on the statement's people and condition first, then the strongest."""
+        pool = [c for stance in stances for c in self._candidates(claim, stance)]
         wanted = _condition_names(statement)
         people = set(statement.populations)
 
-        def fit(pair: tuple[int, Quote]) -> tuple[int, int, int]:
-            place, quote = pair
-            matches = (bool(people & set(quote.populations)) if people else True) + (
-                bool(wanted & set(quote.conditions)) if wanted else True
-            )
-            return (stances.index(quote.stance), -matches, place)
+        def fit(pair: tuple[int, _Candidate]) -> tuple[int, int, int]:
+            place, candidate = pair
+            matches = bool(people & candidate.populations) + bool(wanted & candidate.conditions)
+            return (stances.index(candidate.stance), -matches, place)
 
-        return [quote for _, quote in sorted(enumerate(pool), key=fit)][:FOR_READERS]
+        chosen = sorted(enumerate(pool), key=fit)[:FOR_READERS]
+        return [self._quote(claim, candidate) for _, candidate in chosen]
+
+    def _quote(self, claim: str, candidate: _Candidate) -> Quote:
+        key = (claim, candidate.stance, candidate.article_id)
+        if key not in self.memory.quotes:
+            row = self.connection.execute(
+                "SELECT a.id, s.text, a.author_list, a.title, "
+                "coalesce(a.journal_abbreviation, a.journal, ''), a.year, coalesce(a.study_design, ''), "
+                "coalesce(a.evidence_tier, ''), a.sample_size, coalesce(a.population, ''), "
+                "a.pmid, a.doi, a.pmcid, a.url, a.abstract_origin "
+                "FROM articles a LEFT JOIN sentences s ON s.id = ? WHERE a.id = ?",
+                (candidate.sentence_id, candidate.article_id),
+            ).fetchone()
+            self.memory.quotes[key] = Quote(
+                row[0], candidate.stance, row[1] or row[3], _citation(*row[2:6]), _url(row), row[5],
+                row[6], row[7], row[8], row[9], row[14] == "summary",
+            )  # fmt: skip
+        return self.memory.quotes[key]
 
 
 def _citation(authors: str, title: str, journal: str, year: int | None) -> str:

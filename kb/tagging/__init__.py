@@ -55,8 +55,10 @@ def tag(
 ) -> Tagged:
     """Read one abstract: sentences, claims with stance and evidence, study facets.
 
-    `abstract` may hold lines "LABEL: text", run-on text, or be empty; `mesh` and `publication_types` are names as PubMed
-    gives them. Any text is accepted: time is proportional to its length and nothing is raised. A text in a language
+    `abstract` may hold lines "LABEL: text", run-on text, or be empty; `mesh` and `publication_types` are
+    names as PubMed
+    gives them. Any text is accepted: time is proportional to its length and nothing is raised. A text in a
+    language
     other than English gets no tags.
     """
     title, abstract = title or "", abstract or ""
@@ -68,7 +70,9 @@ def tag(
 
 
 def as_line(identifier: str, tagged: Tagged) -> dict[str, Any]:
-    """The answer of `kb tag --input` for one abstract, ready for json.dumps; rows in the order of the claims."""
+    """The answer of `kb tag --input` for one abstract, ready for json.dumps; rows in the order of the
+    claims.
+    """
     order = {claim.id: claim.position for claim in load_claims()}
     text_of = {sentence.position: sentence.text for sentence in tagged.sentences}
     facets = tagged.facets
@@ -95,8 +99,14 @@ def as_line(identifier: str, tagged: Tagged) -> dict[str, Any]:
         "schedule": facets.schedule,
         "control": facets.control,
         "doses": [
-            {"substance": d.substance, "amount": d.amount, "amount_high": d.amount_high, "unit": d.unit,
-             "minutes": d.minutes, "text": d.text}
+            {
+                "substance": d.substance,
+                "amount": d.amount,
+                "amount_high": d.amount_high,
+                "unit": d.unit,
+                "minutes": d.minutes,
+                "text": d.text,
+            }
             for d in facets.doses
         ],
         "language": tagged.language,

@@ -14,7 +14,9 @@ STANCES = ("supports", "contradicts", "mixed", "background")
 
 
 class ClaimFileError(ValueError):
-    """A claim file is missing a field or holds a value that cannot be used; the message names file and field."""
+    """A claim file is missing a field or holds a value that cannot be used; the message names file and
+    field.
+    """
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,9 @@ def read_claim(name: str, source: str) -> Claim:
 
 @lru_cache(maxsize=1)
 def load_claims() -> list[Claim]:
-    """All claims ordered by position. Raises ClaimFileError when a file is broken or an id or position repeats."""
+    """All claims ordered by position. Raises ClaimFileError when a file is broken or an id or position
+    repeats.
+    """
     claims = []
     for entry in resources.files("kb").joinpath("claims").iterdir():
         if entry.name.endswith(".toml"):

@@ -13,19 +13,37 @@ from kb.tagging.sentences import Sentence
 __all__ = ["Tag", "decide", "find_claims", "tag_sentences"]
 
 _THRESHOLD = 0.5  # a claim is tagged when "not addressed" is no likelier than this
-_HOPELESS = 0.02  # no sentence reaches this: not worth the later stages
+_HOPELESS = 0.05  # no sentence reaches this: not worth the later stages
 _EVIDENCE = 3
 _SECOND_BEST = 0.35  # a further evidence sentence needs this share of the best one's score
 
 # Cues in the words of a reader, for reasons. Only these are shown.
 _SAY = {
-    "no_difference": "no difference or effect", "negation": "negation", "own": "own finding", "known": "known before",
-    "aim": "aim", "future": "future work", "protocol": "protocol", "conclusion": "conclusion", "stat": "statistics",
-    "hedge": "hedged", "inconclusive": "inconclusive", "contrast": "contrast", "superior": "better than control",
-    "inferior": "worse than comparator", "similar": "similar to comparator", "relation": "association",
-    "benign": "mild or passing", "harm": "harm", "lasting": "lasting", "brief": "short-lived", "review": "review",
-    "limitation": "limitation", "other_drug": "other drug", "method": "method",
-}  # fmt: skip
+    "no_difference": "no difference or effect",
+    "negation": "negation",
+    "own": "own finding",
+    "known": "known before",
+    "aim": "aim",
+    "future": "future work",
+    "protocol": "protocol",
+    "conclusion": "conclusion",
+    "stat": "statistics",
+    "hedge": "hedged",
+    "inconclusive": "inconclusive",
+    "contrast": "contrast",
+    "superior": "better than control",
+    "inferior": "worse than comparator",
+    "similar": "similar to comparator",
+    "relation": "association",
+    "benign": "mild or passing",
+    "harm": "harm",
+    "lasting": "lasting",
+    "brief": "short-lived",
+    "review": "review",
+    "limitation": "limitation",
+    "other_drug": "other drug",
+    "method": "method",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +80,11 @@ def _reason(stance: str, reading: Reading, row: Pair) -> str:
     ]
     place = "title" if sentence.section == "TITLE" else sentence.section.lower()
     if place == "other":
-        place = "near the end" if reading.lines[row.index].place in ("late", "last2", "last") else "no section label"
+        place = (
+            "near the end"
+            if reading.lines[row.index].place in ("late", "last2", "last")
+            else "no section label"
+        )
     words = ", ".join(f"“{hit}”" for hit in row.hits[:3])
     parts = [f"{words} in sentence {sentence.position} ({place})"]
     if direction:
@@ -107,10 +129,13 @@ def tag_sentences(sentences: list[Sentence]) -> list[Tag]:
 
 
 def find_claims(text: str) -> list[tuple[str, str, list[str]]]:
-    """The claims whose words one sentence holds, without weighing: for sentences of a draft, not of an abstract.
+    """The claims whose words one sentence holds, without weighing: for sentences of a draft, not of an
+    abstract.
 
-    Gives (claim id, direction, words found) in the order of the claims. Direction is "against" when the wording near
-    those words denies the claim, "for" when it asserts it, "" when neither can be told. The sentence need not name
+    Gives (claim id, direction, words found) in the order of the claims. Direction is "against" when the
+    wording near
+    those words denies the claim, "for" when it asserts it, "" when neither can be told. The sentence need
+    not name
     ketamine; weak words alone do not count.
     """
     reading = read([Sentence(1, "OTHER", text, 0, len(text))])
@@ -122,6 +147,12 @@ def find_claims(text: str) -> list[tuple[str, str, list[str]]]:
             features = set(row.features)
             negated = bool(features & {"nb:no_difference", "nb:negation"})
             against = "Pn-" in features or negated
-            direction = "against" if against and ("Pn+" not in features or negated) else "for" if "Pn+" in features else ""
+            direction = (
+                "against"
+                if against and ("Pn+" not in features or negated)
+                else "for"
+                if "Pn+" in features
+                else ""
+            )
             out.append((claim.id, direction, row.hits))
     return out

@@ -1,7 +1,9 @@
 """What a sentence says about a claim, as named features; used alike for training and at run time.
 
-Shapes: `read` turns the sentences of one abstract into a `Reading`; `pairs` lists, for each claim that the words of the
-abstract touch, the sentences that touch it with their features. Feature names are readable on purpose: they are the
+Shapes: `read` turns the sentences of one abstract into a `Reading`; `pairs` lists, for each claim that the
+words of the
+abstract touch, the sentences that touch it with their features. Feature names are readable on purpose:
+they are the
 cues that a tag's reason shows.
 """
 
@@ -18,11 +20,14 @@ from kb.tagging.sentences import Sentence
 
 __all__ = ["FLAGS", "Pair", "Reading", "cue_names", "lexicon", "pairs", "read"]
 
-# Kinds of concept in the lexicon: language cue, direction of a result, words of a claim (strong, weak, part of a set).
+# Kinds of concept in the lexicon: language cue, direction of a result, words of a claim (strong, weak,
+# part of a set).
 _CUE, _DIRECTION, _STRONG, _WEAK, _PART = range(5)
 
 _NEGATORS = ("negation", "no_difference")
-_PLAIN_HARM = ("safety_against",)  # families whose phrases name harm itself, so that negating them is good news
+_PLAIN_HARM = (
+    "safety_against",
+)  # families whose phrases name harm itself, so that negating them is good news
 _NEGATED = ("improve", "worsen", "raise", "superior", "harm", "lasting", "relation", "benign")
 _BEFORE, _AFTER, _NEAR = 4, 5, 10
 _STEM = 7
@@ -30,8 +35,10 @@ _MAX_WORDS = 400  # of one sentence; what follows in a longer one is not read
 
 # Features that the last stage sees by name, beside the scores of the sentences.
 FLAGS = (
-    "P+", "P-", "P?", "Pn+", "Pn-", "Pn?", "P!", "Pn!", "neg>improve", "q:own", "q:known", "q:aim", "q:future", "q:protocol",
-    "q:conclusion", "q:relation", "q:stat", "q:limitation", "q:review", "otheronly", "q:other_problem", "q:hedge",
+    "P+", "P-", "P?", "Pn+", "Pn-", "Pn?", "P!", "Pn!", "neg>improve", "q:own", "q:known", "q:aim",
+    "q:future", "q:protocol",
+    "q:conclusion", "q:relation", "q:stat", "q:limitation", "q:review", "otheronly", "q:other_problem",
+    "q:hedge",
     "q:inconclusive", "q:method",
 )  # fmt: skip
 
@@ -53,7 +60,9 @@ def cue_names() -> list[str]:
 
 @lru_cache(maxsize=1)
 def lexicon() -> Lexicon:
-    """All phrases of cues.toml and of the claim files; concepts are tuples (kind, name) or (kind, claim, set)."""
+    """All phrases of cues.toml and of the claim files; concepts are tuples (kind, name) or (kind, claim,
+    set).
+    """
     concepts: dict[tuple, list[str]] = {}
     for name, phrases in _cues().items():
         concepts[(_DIRECTION if _is_direction(name) else _CUE, name)] = phrases
@@ -67,7 +76,9 @@ def lexicon() -> Lexicon:
 
 @dataclass(slots=True)
 class _Line:
-    """One sentence as read: its words, cue positions, direction spans, claim words, features of the sentence alone."""
+    """One sentence as read: its words, cue positions, direction spans, claim words, features of the
+    sentence alone.
+    """
 
     tokens: list[str]
     cues: list[tuple[int, int, str]]
@@ -94,7 +105,9 @@ class Reading:
 
 @dataclass(slots=True)
 class Pair:
-    """A claim in a sentence: `index` into the sentences, features of the pair, and its distinct claim words."""
+    """A claim in a sentence: `index` into the sentences, features of the pair, and its distinct claim
+    words.
+    """
 
     index: int
     features: list[str]
@@ -102,7 +115,9 @@ class Pair:
 
 
 class _Stems(dict):
-    """Marked stems by word, filled on first use: the first letters of a word, "" for numbers and single letters."""
+    """Marked stems by word, filled on first use: the first letters of a word, "" for numbers and single
+    letters.
+    """
 
     def __init__(self, mark: str) -> None:
         super().__init__()
@@ -232,7 +247,9 @@ def _split_denied(
     return kept, denied
 
 
-def _pair(line: _Line, claim: Claim, strong: list[tuple[int, int]], weak: list[tuple[int, int]]) -> tuple[list, list]:
+def _pair(
+    line: _Line, claim: Claim, strong: list[tuple[int, int]], weak: list[tuple[int, int]]
+) -> tuple[list, list]:
     """Features of a claim in a sentence, and the claim's words found there."""
     tokens = line.tokens
     features = {"any", f"S{min(len(strong), 3)}", f"W{min(len(weak), 2)}"}
@@ -260,7 +277,8 @@ def _pair(line: _Line, claim: Claim, strong: list[tuple[int, int]], weak: list[t
     denied: list[tuple[int, int]] = []
     negators = [at for at, _, name in line.cues if name in _NEGATORS]
     if negators:
-        # "did not reduce" holds "reduce": a direction that opens just behind a negation counts for the other side.
+        # "did not reduce" holds "reduce": a direction that opens just behind a negation counts for the
+        # other side.
         favour, denied = _split_denied(favour, negators)
         if claim.lexicon.get("against") in _PLAIN_HARM:
             against, welcome = _split_denied(against, negators)
@@ -302,15 +320,21 @@ def pairs(reading: Reading) -> dict[str, list[Pair]]:
             continue
         rows: list[Pair] = []
         sure = False
-        together = claim.lexicon.get("together", ())
+        together = [[name[1:] for name in group] for group in claim.lexicon.get("together", ())]
+        if together:
+            present = {name for line in reading.lines for name in line.parts.get(claim.id, ())}
+            together = [group for group in together if present.issuperset(group)]
+            sure = bool(together)
         for index, line in enumerate(reading.lines):
             strong = line.strong.get(claim.id, [])
             weak = line.weak.get(claim.id, [])
             if together and claim.id in line.parts:
                 parts = line.parts[claim.id]
                 for group in together:
-                    if all(name[1:] in parts for name in group):
-                        strong = strong + [span for name in group for span in parts[name[1:]]]
+                    if all(name in parts for name in group):
+                        strong = strong + [span for name in group for span in parts[name]]
+                    elif group[0] in parts:  # the other words of the group stand elsewhere in the abstract
+                        weak = weak + parts[group[0]]
             if not strong and not weak:
                 continue
             sure = sure or bool(strong)
@@ -332,7 +356,9 @@ def pairs(reading: Reading) -> dict[str, list[Pair]]:
 
 
 def document(reading: Reading) -> list[str]:
-    """Features of the abstract as a whole: its words, those of the title and the end, and where cues stand."""
+    """Features of the abstract as a whole: its words, those of the title and the end, and where cues
+    stand.
+    """
     features: set[str] = set()
     count = len(reading.lines)
     for index, line in enumerate(reading.lines):

@@ -1,4 +1,6 @@
-"""Whether a text is English, judged by its commonest words; enough to leave other languages untagged and marked."""
+"""Whether a text is English, judged by its commonest words; enough to leave other languages untagged and
+marked.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +12,14 @@ _words = re.compile(r"[^\W\d_]+").findall
 _SAMPLE = 3000  # characters of the abstract that are read
 
 _ENGLISH = frozenset(
-    """the of and in to with for was were is are by that this from on as at be or we have has been not after which
+    """the of and in to with for was were is are by that this from on as at be or we have has been not
+    after which
     than these between both may an our can their but during it who under into there when also more""".split()
 )
 # Words that are common in another language and hardly occur in English abstracts.
 _OTHER = frozenset(
-    """der die das und ist mit für von den dem ein eine einer nicht wurde wurden sich auf bei nach zur zum als auch
+    """der die das und ist mit für von den dem ein eine einer nicht wurde wurden sich auf bei nach zur zum
+    als auch
     le la les des du et est une dans pour par avec sur aux au qui que sont été plus chez
     el los las del y en por con una para como fue fueron se más su entre
     il lo gli di che della dei delle con nel sono stato alla dal

@@ -1,8 +1,8 @@
 """Find phrases of many concepts in a text in one pass.
 
-A phrase is words separated by spaces. A word may end or begin with "*" (any continuation), or be a choice "(a|b*)";
-".." stands for up to four words. Text is lower-cased and cut into runs of letters and digits first, so
-"NMDA-receptor" is two words.
+A phrase is words separated by spaces. A word may end or begin with "*" (any continuation), or be a choice
+"(a|b*)"; ".." stands for up to four words. Text is lower-cased and cut into runs of letters and digits
+first, so "NMDA-receptor" is two words.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ _GAP_WORDS = 4
 
 
 def _expand(phrase: str) -> list[tuple[frozenset[str], ...]]:
-    """The phrase as sequences of word choices; a choice that holds several words gives a sequence of its own."""
+    """The phrase as sequences of word choices; a choice that holds several words gives a sequence of its
+    own.
+    """
     slots: list[list[tuple[frozenset[str], ...]]] = []
     for choice, plain in _CHOICE.findall(phrase):
         parts = [part.split() for part in (choice or plain).split("|")]
@@ -37,16 +39,21 @@ class Lexicon:
     """Phrases by concept, compiled once. `find` takes words and gives (position, length, concept) triples."""
 
     def __init__(self, concepts: Mapping[str, Iterable[str]]) -> None:
-        """`concepts` maps a name to its phrases. Raises ValueError for an empty phrase or one that starts with a gap."""
+        """`concepts` maps a name to its phrases. Raises ValueError for an empty phrase or one that starts
+        with a gap.
+        """
         elements: dict[frozenset[str], int] = {}
         self._by_first: dict[int, list[tuple[tuple[int, ...], str]]] = {}
         for name, phrases in concepts.items():
             for phrase in phrases:
                 for sequence in _expand(phrase):
                     if not sequence or sequence[0] == {".."} or sequence[-1] == {".."}:
-                        raise ValueError(f"concept {name!r}: phrase {phrase!r} is empty or begins or ends with a gap")
+                        raise ValueError(
+                            f"concept {name!r}: phrase {phrase!r} is empty or begins or ends with a gap"
+                        )
                     ids = tuple(
-                        _GAP if item == {".."} else elements.setdefault(item, len(elements)) for item in sequence
+                        _GAP if item == {".."} else elements.setdefault(item, len(elements))
+                        for item in sequence
                     )
                     entry = (ids[1:], name)
                     known = self._by_first.setdefault(ids[0], [])
@@ -107,18 +114,22 @@ class Lexicon:
                 continue
             for rest, name in longer:
                 at = index
-                gap = 1
+                gap = False
                 for number in rest:
                     if number == _GAP:
-                        gap = _GAP_WORDS + 1
-                        continue
-                    for step in range(at + 1, min(at + gap + 1, size)):
-                        if number in entries[step][0]:
-                            at = step
+                        gap = True
+                    elif not gap:
+                        at += 1
+                        if at >= size or number not in entries[at][0]:
                             break
                     else:
-                        break
-                    gap = 1
+                        for step in range(at + 1, min(at + _GAP_WORDS + 2, size)):
+                            if number in entries[step][0]:
+                                at = step
+                                break
+                        else:
+                            break
+                        gap = False
                 else:
                     found.append((index, at - index + 1, name))
         return found

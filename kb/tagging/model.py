@@ -2,8 +2,8 @@
 
 1. line: for a claim in a sentence five logistic scores: is it evidence, and evidence for which stance.
 2. document: five logistic scores of the abstract's words for the claim (none and the four stances).
-3. final: depth-two boosted trees over the first two stages and the named flags give the probability of none and of each
-   stance. scripts/train fits all three and writes the file.
+3. final: depth-two boosted trees over the first two stages and the named flags give the probability of none
+   and of each stance. scripts/train fits all three and writes the file.
 """
 
 from __future__ import annotations
@@ -58,7 +58,8 @@ def vector(
 ) -> list[float]:
     """What the final stage sees of one claim in one abstract; all numbers, always the same length.
 
-    `scores` are parallel to `rows`; `others` are three numbers a claim (best evidence, background, supports), for all
+    `scores` are parallel to `rows`; `others` are three numbers a claim (best evidence, background,
+    supports), for all
     claims in order; `document` the five document scores.
     """
     count = len(reading.lines)
@@ -70,7 +71,14 @@ def vector(
     missed = 1.0
     for value in evidence:
         missed *= 1.0 - value
-    head = [evidence[top], evidence[second] if second != top else 0.0, total, 1.0 - missed, float(len(rows)), float(count)]
+    head = [
+        evidence[top],
+        evidence[second] if second != top else 0.0,
+        total,
+        1.0 - missed,
+        float(len(rows)),
+        float(count),
+    ]
     head += scores[top][1:]
     head += scores[second][1:]
     mean = [0.0] * (_WIDTH - 1)
@@ -113,7 +121,20 @@ def vector(
         float(lines[0].ketamine),
         float(claim in lines[0].strong),
     ]
-    return head + mean + most + flags + top_flags + zones[0] + zones[1] + zones[2] + context + others + list(document) + list(_marks(claim))
+    return (
+        head
+        + mean
+        + most
+        + flags
+        + top_flags
+        + zones[0]
+        + zones[1]
+        + zones[2]
+        + context
+        + others
+        + list(document)
+        + list(_marks(claim))
+    )
 
 
 class Model:
@@ -166,14 +187,14 @@ class Model:
         """Document scores (not yet squashed) for each of `claims`."""
         if not claims:
             return {}
-        features = [f for f in features if f in self._document_known]
+        features = self._document_known.intersection(features)
         found = [w for w in map(self._document_shared.get, features) if w]
         found.append(self._document_bias)
         base = _total(found)
         out = {}
         for claim in claims:
             table = self._document_claim.get(claim, {})
-            rows = [w for w in map(table.get, features) if w]
+            rows = [table[f] for f in table.keys() & features]
             if claim in table:
                 rows.append(table[claim])
             rows.append(base)
@@ -209,7 +230,9 @@ class Model:
 
 
 def others_of(best: dict[str, Scores]) -> list[float]:
-    """Three numbers for each claim in order: best evidence, background and supports score (0 where not touched)."""
+    """Three numbers for each claim in order: best evidence, background and supports score (0 where not
+    touched).
+    """
     out: list[float] = []
     for claim in load_claims():
         out.extend(best.get(claim.id, (0.0, 0.0, 0.0)))

@@ -1,6 +1,7 @@
 """Split a title and abstract into sentences, with section and character offsets.
 
-The splitter is one pass of one regular expression over the text plus a short list of abbreviations; its time is
+The splitter is one pass of one regular expression over the text plus a short list of abbreviations; its
+time is
 proportional to the length of the text.
 """
 
@@ -29,7 +30,10 @@ class Sentence:
 # A line break is a candidate too. Quantifiers are bounded or over disjoint sets, so there is no backtracking.
 _CANDIDATE = re.compile(
     r"""[.?!]["'”’)\]]{0,3}(?=\s)|\n|[a-z)\]][.](?=[A-Z][A-Za-z]{2,20}(?:/[A-Z][a-z]{2,20})?:)"""
-    r"""|\s(?=(?:RESULTS?|CONCLUSIONS?|METHODS?|OBJECTIVES?|DISCUSSION|FINDINGS):\s)"""
+    r"""|(?<!AND)(?<![,&/])\s(?=(?:RESULTS?|CONCLUSIONS?|METHODS?|OBJECTIVES?|DISCUSSION|FINDINGS):\s)"""
+   
+    r"""|[a-z)\]][.](?=(?:Backgrounds?|Aims?|Objectives?|Methods?|Results?|Conclusions?|Discussion)[A-Z][a-z])
+    """
 )
 _SPACE = re.compile(r"\s*")
 _OPENER = re.compile(r"""["'“‘(\[<≥≤~±µμβα•·\-–—]{0,3}(?:[A-Z0-9À-ÖØ-ÞΑ-Ω])""")
@@ -37,7 +41,8 @@ _LAST_WORD = re.compile(r"(\S{1,24})$")
 
 # Abbreviations after which a mark does not end a sentence, lower case, without the last point.
 _ABBREVIATIONS = frozenset(
-    "vs v.s e.g i.e eg ie cf al fig figs eq dr drs mr mrs ms prof st approx ca resp i.v i.p s.c viz spp incl".split()
+    "vs v.s e.g i.e eg ie cf al fig figs eq dr drs mr mrs ms prof st approx ca resp i.v i.p s.c viz spp "
+    "incl".split()
 )
 # These abbreviate only before a number ("No. 12"); otherwise they are words ("in the ED. Two patients").
 _BEFORE_NUMBER = frozenset("no nos vol pp ref refs p.o i.m i.n i.g b.i.d t.i.d".split())
@@ -47,14 +52,17 @@ _LABELS = {
     "BACKGROUND": "background introduction context rationale importance significance intro backgrounds "
     "introductions premise setting-the-scene purpose/background state-of-the-art",
     "OBJECTIVE": "objective objectives aim aims purpose purposes goal goals question hypothesis hypotheses "
-    "study-objective study-objectives aims/objectives objective/background objectives/aims aim/objective scope "
+    "study-objective study-objectives aims/objectives objective/background objectives/aims aim/objective "
+    "scope "
     "research-question study-aim study-aims primary-objective",
-    "METHODS": "method methods methodology design setting settings participants participant patients subjects "
+    "METHODS": "method methods methodology design setting settings participants participant patients "
+    "subjects "
     "intervention interventions procedure procedures material materials measurements measures measurement "
     "main-outcome-measures main-outcomes outcome-measures outcomes outcome main-outcomes-and-measures "
     "design-setting-and-participants study-design data-sources data-source search-methods selection-criteria "
     "data-collection-and-analysis materials-and-methods methods-and-materials patients-and-methods "
-    "subjects-and-methods experimental-approach approach data-extraction study-selection trial-design sampling "
+    "subjects-and-methods experimental-approach approach data-extraction study-selection trial-design "
+    "sampling "
     "trial-registration registration clinical-trial-registration methods-and-analysis data-synthesis-methods "
     "animals case case-presentation case-description evidence-acquisition areas-covered materials/methods "
     "method/design methods/design experimental-design study-population data-collection case-report "
@@ -63,18 +71,24 @@ _LABELS = {
     "results-and-conclusions results-and-discussion evidence-synthesis data-synthesis results/conclusions "
     "principal-findings key-findings main-findings findings-and-conclusions result/conclusion case-series "
     "results/outcomes results/discussion results-and-limitations",
-    "CONCLUSIONS": "conclusion conclusions discussion interpretation implications summary limitations limitation "
-    "conclusions-and-relevance conclusion-and-relevance conclusions-and-implications discussion-and-conclusions "
+    "CONCLUSIONS": "conclusion conclusions discussion interpretation implications summary limitations "
+    "limitation "
+    "conclusions-and-relevance conclusion-and-relevance conclusions-and-implications "
+    "discussion-and-conclusions "
     "conclusions-and-clinical-implications clinical-implications expert-opinion authors-conclusions "
     "significance-statement conclusion/implications discussion/conclusion conclusions/significance relevance "
     "conclusions/interpretation clinical-significance scientific-significance clinical-relevance "
     "discussion-and-conclusion authors-conclusion practice-implications strengths-and-limitations comment "
-    "conclusions-and-scientific-significance conclusion-and-implications take-home-message summary-and-conclusions",
+    "conclusions-and-scientific-significance conclusion-and-implications take-home-message "
+    "summary-and-conclusions",
 }
 _SECTION_OF = {label: section for section, labels in _LABELS.items() for label in labels.split()}
 _LABEL = re.compile(
-    r"\s{0,3}[\[(*]{0,2}([A-Za-z][A-Za-z'’]{1,20}(?:(?: ?[/&,-] ?| )[A-Za-z'’]{1,20}){0,6})[\])*]{0,2}\s?([:.–—-])(?=\s|$|[A-Z])"
+    r"\s{0,3}[\[(*]{0,2}([A-Za-z][A-Za-z'’]{1,20}(?:(?: ?[/&,-] ?| )[A-Za-z'’]{1,20}){0,6})"
+    r"[\])*]{0,2}\s?([:.–—-])(?=\s|$|[A-Z])"
 )
+# "ResultsWe found": a label whose mark was lost.
+_GLUED = re.compile(r"(Backgrounds?|Aims?|Objectives?|Methods?|Results?|Conclusions?|Discussion)[A-Z][a-z]")
 _JOIN = re.compile(r"\W+")
 
 
@@ -84,6 +98,9 @@ _LONG_TITLE = 400
 
 def _section(text: str) -> str:
     """The section that a label at the start of `text` opens, or ""."""
+    glued = _GLUED.match(text)
+    if glued:
+        return _SECTION_OF[glued.group(1).lower()]
     match = _LABEL.match(text, 0, 140)
     if not match:
         return ""
@@ -109,7 +126,8 @@ def _section(text: str) -> str:
 
 # Labels may close with a point or dash only if they are one of these words.
 _PLAIN_LABELS = frozenset(
-    "background introduction objective objectives aim aims method methods results result conclusion conclusions "
+    "background introduction objective objectives aim aims method methods results result conclusion "
+    "conclusions "
     "discussion findings purpose rationale".split()
 )
 _LABEL_STARTS = tuple(_PLAIN_LABELS)
@@ -131,8 +149,10 @@ def _ends_sentence(text: str, at: int, floor: int, following: int) -> bool:
 def split(title: str, abstract: str) -> list[Sentence]:
     """Sentences of f"{title}\\n{abstract}" in order; position 0 is the title, the abstract starts at 1.
 
-    The section is read from labels ("RESULTS: ..."), at the start of a line or run into the text; it holds until the
-    next label. Sentences before any label have the section OTHER. Empty parts give no sentence. A very long title
+    The section is read from labels ("RESULTS: ..."), at the start of a line or run into the text; it holds
+    until the
+    next label. Sentences before any label have the section OTHER. Empty parts give no sentence. A very
+    long title
     without abstract is taken as an abstract without title.
     """
     text = f"{title}\n{abstract}"

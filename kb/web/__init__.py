@@ -31,6 +31,14 @@ def register_routes(datasette: Any) -> list[tuple[str, Any]]:
 
 
 @hookimpl
+def startup(datasette: Any) -> None:
+    """A large database is indexed while the server starts, not when its first reader waits."""
+    from kb.web import page
+
+    page.warm(datasette)
+
+
+@hookimpl
 def prepare_jinja2_environment(env: Any, datasette: Any) -> None:
     from kb.web.page import template_globals
 

@@ -13,6 +13,7 @@ import json
 import sys
 import threading
 import time
+import weakref
 from collections import OrderedDict
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -60,7 +61,8 @@ class RateLimit:
 
 
 RATE = RateLimit(20)
-_turns: dict[Any, asyncio.Semaphore] = {}
+_turns: weakref.WeakKeyDictionary[Any, asyncio.Semaphore] = weakref.WeakKeyDictionary()
+_memories: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
 
 
 def register_check_routes() -> list[tuple[str, Any]]:
@@ -103,7 +105,7 @@ def _schema() -> dict[str, Any]:
 
 def _json(data: Any, status: int = 200) -> Response:
     return Response(
-        json.dumps(data, ensure_ascii=False, indent=1) + "\n",
+        json.dumps(data, ensure_ascii=False) + "\n",
         status=status,
         headers=dict(_PRIVATE),
         content_type="application/json; charset=utf-8",
@@ -193,7 +195,7 @@ async def _answer(datasette: Any, request: Any, text: str, kind: str, form: str)
 
     def run(connection: Any) -> Any:
         document = read_text(text, kind)
-        return check_document(connection, document)
+        return check_document(connection, document, _memory(datasette, connection))
 
     try:
         if len(text) > MAX_CHARACTERS:
@@ -243,6 +245,20 @@ async def _answer(datasette: Any, request: Any, text: str, kind: str, form: str)
     if filename:
         headers["Content-Disposition"] = f'attachment; filename="{filename}"'
     return Response(report.render(form), headers=headers, content_type=kind_of)
+
+
+def _memory(datasette: Any, connection: Any) -> Any:
+    """What earlier checks read of the evidence, while the data are the same. Nothing of a draft is in it."""
+    from kb.check import Memory
+
+    rows = connection.execute(
+        "SELECT key, value FROM meta WHERE key IN ('data_version', 'built') ORDER BY key"
+    )
+    version = tuple((r[0], r[1]) for r in rows)
+    kept = _memories.get(datasette)
+    if kept is None or kept[0] != version:
+        kept = _memories[datasette] = (version, Memory())
+    return kept[1]
 
 
 async def _refuse(

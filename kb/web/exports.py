@@ -22,7 +22,7 @@ from urllib.parse import unquote
 
 from datasette import hookimpl
 from datasette.utils import InvalidSql, tilde_decode, validate_sql_select
-from datasette.utils.asgi import BadRequest, Forbidden, NotFound, Request, Response
+from datasette.utils.asgi import Forbidden, Request, Response
 
 from kb import export, serving
 from kb.schema import STANCES
@@ -97,11 +97,11 @@ def _search(connection: sqlite3.Connection, text: str, filters: Any, sort: str |
     return index_of(connection).page([found.mask], order, 0, found.total)
 
 
-def _problem(message: str, title: str) -> Exception:
+def _problem(message: str, title: str, status: int = 400) -> Exception:
     # Imported late: Datasette loads plugins while it is being imported itself.
     from datasette.views.base import DatasetteError
 
-    return DatasetteError(message, title=title, status=400)
+    return DatasetteError(message, title=title, status=status)
 
 
 async def _export(
@@ -152,15 +152,36 @@ def _renderer(chosen: export.Format) -> Callable[..., Any]:
         if request.args.get("_next"):
             # The page's own list goes on from the middle; an export has everything.
             return Response.redirect(_without(request, "_next"))
-        statement, parameters = _whole(data)
+        if "query" in data:
+            statement, parameters = _whole(data)
+            selection = {"query": statement, "parameters": parameters}
+        elif data.get("rows"):  # the page of one row
+            selection = {"ids": _named(data["columns"], data["rows"])}
+        else:
+            raise _problem(
+                "Add ?sql=SELECT article_id ... to the address, or name a table.", "Which articles?"
+            )
 
         def pieces(connection: sqlite3.Connection) -> Iterator[str]:
-            return export.export(connection, chosen.id, query=statement, parameters=parameters)
+            return export.export(connection, chosen.id, **selection)
 
         own = table is not None or query_name is not None
         return await _download(datasette, request, chosen, table or query_name or "query", pieces, own=own)
 
     return render
+
+
+def _named(columns: list[str], rows: list[Any]) -> list[str]:
+    """The articles that rows name, as kb.export reads them from a query."""
+    try:
+        names = export.id_columns(columns)
+    except export.ExportProblem as error:
+        raise _problem(str(error), "This cannot be exported") from error
+    found = []
+    for row in rows:
+        values = [row[columns.index(name)] for name in names]
+        found += [str(v) for v in values if v is not None][:1]
+    return found
 
 
 def _without(request: Request, name: str) -> str:
@@ -199,7 +220,7 @@ async def query_csv(datasette: Any, request: Request) -> Response:
 
     sql = request.args.get("sql") or ""
     if not sql.strip():
-        raise BadRequest("Which query? Add ?sql=SELECT... to the address, or name a table: /kb/articles.csv")
+        raise _problem("Add ?sql=SELECT ... to the address, or name a table: /kb/articles.csv", "Which rows?")
     try:
         validate_sql_select(sql)
     except InvalidSql as error:
@@ -269,17 +290,21 @@ async def _download(
     loop = asyncio.get_running_loop()
     try:
         first = await loop.run_in_executor(None, source.next)
-    except export.UnknownClaim as error:
-        raise NotFound(str(error)) from error
-    except export.NothingSelected as error:
-        raise NotFound(missing or str(error)) from error
+    except (export.UnknownClaim, export.NothingSelected) as error:
+        said = missing if missing and isinstance(error, export.NothingSelected) else sentence(str(error))
+        raise _problem(said, "There is nothing to export", 404) from error
     except export.ExportProblem as error:
-        raise _problem(str(error), "Cannot export this") from error
+        raise _problem(sentence(str(error)), "This cannot be exported") from error
     headers = {
         "Content-Disposition": f'attachment; filename="{name}.{chosen.extension}"',
         "Cache-Control": "no-cache",
     }
     return Download(source, first, request, headers=headers, content_type=chosen.media_type)
+
+
+def sentence(message: str) -> str:
+    """A message of kb.export as pages show it."""
+    return message[:1].upper() + message[1:] + ("" if message.endswith(".") else ".")
 
 
 class Budget:

@@ -13,7 +13,9 @@ import hashlib
 import importlib.resources
 import json
 import sqlite3
+import threading
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import closing
 from typing import Any
 from urllib.parse import quote, unquote
 
@@ -27,6 +29,7 @@ from kb.reading import data_version
 SITE = "Ketamine and PTSD evidence"
 LONGEST_ADDRESS = 32_000  # bytes of path and query; a 10,000 character search fits unless it is all emoji
 TIME_LIMIT_MS = 8_000
+WARM_BYTES = 50_000_000  # smaller databases are indexed in a fraction of a second
 STATIC = {
     "kb.css": "text/css; charset=utf-8",
     "kb.js": "text/javascript; charset=utf-8",
@@ -99,6 +102,27 @@ async def read(datasette: Any, function: Callable[..., Any], *args: Any, **kwarg
                 raise
 
     return await evidence_database(datasette).execute_fn(run)
+
+
+def warm(datasette: Any) -> threading.Thread | None:
+    """Build the index of a large database in a thread of its own; None where the first reader can do it."""
+    try:
+        database = evidence_database(datasette)
+    except NoEvidence:
+        return None
+    if not database.path or database.size < WARM_BYTES:
+        return None
+
+    def build() -> None:
+        try:
+            with closing(database.connect()) as connection:
+                index_of(connection)
+        except sqlite3.Error:
+            pass  # the first page will say what is wrong, in words
+
+    thread = threading.Thread(target=build, name="kb-index", daemon=True)
+    thread.start()
+    return thread
 
 
 def absolute(datasette: Any, request: Any, path: str) -> str:

@@ -262,12 +262,10 @@ def mark_claim(sentence: str | None, claim_id: str) -> Markup:
     return Markup("").join([*out, escape(text[at:])])
 
 
-def reviewed_by(row: dict[str, Any]) -> str:
-    """ "Labelled by a reviewer", with the name of a person who corrected the tag, and the reason given."""
+def reviewer_name(row: dict[str, Any]) -> str:
+    """The name of a person who corrected a tag; "" for the labels that the starter corpus comes with."""
     who = row.get("reviewer") or ""
-    named = "" if not who or who == REVIEWER_LANDMARK else f" ({who})"
-    note = (row.get("review_note") or "").strip()
-    return f"Labelled by a reviewer{named}" + (f": {note}" if note else "")
+    return "" if who == REVIEWER_LANDMARK else who
 
 
 def outside_link(row: dict[str, Any]) -> tuple[str, str] | None:

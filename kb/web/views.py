@@ -211,11 +211,13 @@ def facets(
 
 
 class Address:
-    """Builds links that keep the filters of the page. `parts` are (name, value) pairs."""
+    """Builds links that keep the search, filters and order of the page. `parts` are (name, value) pairs."""
 
-    def __init__(self, path: str, filters: Filters, args: Any, keep: tuple[str, ...] = ("q", "sort")) -> None:
+    def __init__(self, path: str, filters: Filters, args: Any, *, sort: str, default_sort: str, q: str = "") -> None:
         self.path = path
-        self.parts = [(name, args.get(name)) for name in keep if args.get(name)]
+        self.parts = [("q", q)] if q else []
+        if sort != default_sort:
+            self.parts.append(("sort", sort))
         self.parts += [(d, v) for d, values in filters.values.items() for v in values]
         for name in ("from", "to"):
             if (args.get(name) or "").strip():
@@ -236,7 +238,7 @@ class Address:
         return self._url(self.parts + ([("page", str(number))] if number > 1 else []), anchor="#evidence")
 
     def elsewhere(self, path: str, *more: tuple[str, str]) -> str:
-        return self._url([*more, *(p for p in self.parts if p[0] != "sort" or p[1])], path)
+        return self._url([*more, *self.parts], path)
 
     def clear(self) -> str:
         return self._url([p for p in self.parts if p[0] in ("q", "sort")])
@@ -335,7 +337,7 @@ async def claim(datasette: Any, request: Any) -> Response:
             hints=hints,
         )
     path = claim_path(datasette, claim_id)
-    address = Address(path, filters, request.args, keep=("sort",))
+    address = Address(path, filters, request.args, sort=sort, default_sort="strength")
     row = data["claim"]
     if wants_json(request):
         following = address.page(data["number"] + 1).replace("#evidence", "") if data["number"] < data["pages"] else ""
@@ -736,7 +738,7 @@ async def search_page(datasette: Any, request: Any) -> Response:
         return Response.redirect(target)
     found, known = data["found"], data["known"]
     path = datasette.urls.path("search")
-    address = Address(path, filters, request.args)
+    address = Address(path, filters, request.args, sort=sort, default_sort="relevance", q=q)
     if wants_json(request):
         more = data["number"] < data["pages"]
         following = address.page(data["number"] + 1).replace("#evidence", "").replace(path, path + ".json", 1)
@@ -823,7 +825,7 @@ async def sources(datasette: Any, request: Any) -> Response:
             "json_path": path + ".json",
             "today": dt.date.today(),
             "version": __version__,
-            "description": "The PubMed searches behind this evidence base exactly as run, with dates, counts and changes.",
+            "description": "The PubMed searches behind this evidence base as run, with dates, counts and changes.",
         },
     )
 
@@ -851,7 +853,7 @@ async def about(datasette: Any, request: Any) -> Response:
             "tiers": TIERS,
             "version": __version__,
             "report": _report(datasette, _report_text("Article: \nClaim: ", absolute(datasette, request, path))),
-            "description": "How abstracts are read, how findings are weighed, how accurate the tags are, and what these "
+            "description": "How abstracts are read, how findings are weighed, how accurate the tags are, what these "
             "pages cannot tell.",
         },
     )

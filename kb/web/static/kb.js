@@ -37,3 +37,11 @@ if (filters.length) {
     if (!event.target.closest("details.filter")) closeFilters(null);
   });
 }
+
+// Leave what says nothing out of the address: empty years, the usual order.
+for (const form of document.querySelectorAll("form.filters")) {
+  form.addEventListener("formdata", (event) => {
+    for (const name of ["from", "to"]) if (!event.formData.get(name)) event.formData.delete(name);
+    if (event.formData.get("sort") === form.dataset.sort) event.formData.delete("sort");
+  });
+}

@@ -1,0 +1,264 @@
+"""What a sentence claims, what it asserts, how strongly; the labelled drafts as a floor."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kb.check.input import read_text
+from kb.check.lexicon import Lexicon, read_words
+from kb.check.statements import Statement, load_rules, read_figures, read_statements
+from kb.tagging import load_claims
+
+ROOT = Path(__file__).resolve().parent.parent
+DRAFTS = ROOT / "tests" / "drafts"
+OPENING = "Ketamine for PTSD: what the research says\n\nKetamine is being offered to people with PTSD.\n\n"
+
+
+def read(sentence: str, opening: str = OPENING) -> Statement:
+    text = opening + sentence
+    return next(s for s in read_statements(read_text(text)) if s.start >= len(opening))
+
+
+def claims(sentence: str, opening: str = OPENING) -> dict[str, str]:
+    return {c.claim: c.asserts for c in read(sentence, opening).claims}
+
+
+# --- claims ------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("sentence", "claim"),
+    [
+        ("It sits on the NMDA receptor and shuts it.", "nmda-antagonism"),
+        ("The medicine acts as fertilizer for the brain.", "bdnf"),
+        ("It resets neural circuits worn out by stress.", "synaptic-plasticity"),
+        ("Infusions calm inflammation throughout the body.", "anti-inflammatory"),
+        ("Painful memories lose their grip.", "fear-memory"),
+        ("You may feel better the same day.", "rapid-onset"),
+        ("Boosters every month keep the gains.", "durability"),
+        ("Veterans report fewer nightmares.", "ptsd-symptom-reduction"),
+        ("It lifts depression that nothing else has touched.", "antidepressant-effect"),
+        ("Thoughts of suicide recede.", "suicidality-reduction"),
+        ("Soldiers given ketamine during surgery developed PTSD less often.", "anesthesia-at-injury"),
+        ("Paired with talk therapy it does more.", "psychotherapy-combination"),
+        ("An out-of-body feeling passes within the hour.", "safety-tolerability"),
+        ("People can get hooked on it.", "abuse-liability"),
+    ],
+)
+def test_lay_words_lead_to_the_claim(sentence: str, claim: str) -> None:
+    assert claim in claims(sentence)
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "PTSD can follow a frightening event.", "The infusion takes about 40 minutes.", "Our clinic opens at nine.",
+        "SSRIs often need six weeks to work.", "Cognitive behavioural therapy is the first choice for PTSD.",
+        "Survivors of childhood abuse are welcome here.", "You will feel safe in our quiet rooms.",
+        "We check your blood pressure before you leave.", "The drug was first made in 1962.",
+    ],
+)  # fmt: skip
+def test_sentences_that_claim_nothing_about_ketamine(sentence: str) -> None:
+    assert claims(sentence) == {}
+
+
+def test_another_treatment_is_not_taken_for_ketamine_until_the_text_returns_to_it() -> None:
+    text = (
+        OPENING
+        + "MDMA is another drug under study. It reduces PTSD symptoms within hours. Ketamine works faster."
+    )
+    found = {s.text: [c.claim for c in s.claims] for s in read_statements(read_text(text))}
+    assert found["It reduces PTSD symptoms within hours."] == []
+    assert "rapid-onset" in found["Ketamine works faster."]
+
+
+def test_a_text_that_is_not_about_ketamine_makes_no_claims() -> None:
+    text = "Sleep and trauma\n\nGood sleep reduces PTSD symptoms within weeks. It lifts depression and lasts for years."
+    assert not any(s.claims for s in read_statements(read_text(text)))
+
+
+def test_a_benefit_without_a_condition_takes_the_one_of_the_passage() -> None:
+    assert "ptsd-symptom-reduction" in claims("Nine in ten of our patients get better.")
+    depression = "Ketamine for depression\n\nKetamine is given for depression.\n\n"
+    assert "antidepressant-effect" in claims("Nine in ten of our patients get better.", depression)
+
+
+# --- what is asserted ---------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("sentence", "claim", "asserts"),
+    [
+        ("Ketamine reduces PTSD symptoms.", "ptsd-symptom-reduction", "claim"),
+        ("Ketamine does not reduce PTSD symptoms.", "ptsd-symptom-reduction", "denial"),
+        ("There is no proof that ketamine helps people with PTSD.", "ptsd-symptom-reduction", "denial"),
+        ("Does ketamine help people with PTSD?", "ptsd-symptom-reduction", "question"),
+        ("Not only does ketamine help people with PTSD, it is cheap.", "ptsd-symptom-reduction", "claim"),
+        ("It helps depression that has not responded to other drugs.", "antidepressant-effect", "claim"),
+        ("The effect wears off within days.", "durability", "denial"),
+        ("The effect does not wear off.", "durability", "claim"),
+        ("Ketamine is not addictive.", "abuse-liability", "denial"),
+        ("Ketamine can damage the bladder when it is used for years.", "safety-tolerability", "denial"),
+        ("Nausea is common but passes within an hour.", "safety-tolerability", "claim"),
+        ("Plasma BDNF did not change.", "bdnf", "denial"),
+        ("Whether it lowers inflammation is unknown.", "anti-inflammatory", "denial"),
+    ],
+)
+def test_claim_denial_and_question(sentence: str, claim: str, asserts: str) -> None:
+    assert claims(sentence).get(claim) == asserts
+
+
+@pytest.mark.parametrize(
+    ("sentence", "strength", "quantity"),
+    [
+        ("Ketamine reduces PTSD symptoms.", "certain", ""),
+        ("Ketamine often reduces PTSD symptoms in many patients.", "likely", "many"),
+        ("Ketamine may reduce PTSD symptoms in some patients.", "possible", "some"),
+        ("Ketamine reduces PTSD symptoms in all patients.", "certain", "all"),
+        ("Most patients with PTSD get better on ketamine.", "likely", "most"),
+    ],
+)
+def test_strength_and_quantity(sentence: str, strength: str, quantity: str) -> None:
+    found = read(sentence)
+    assert (found.strength, found.quantity) == (strength, quantity)
+
+
+# --- overstatement ------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("sentence", "words"),
+    [
+        ("Ketamine cures PTSD.", "cures"),
+        ("It is proven to end depression in everyone.", "proven"),
+        ("Treatment is risk-free and has no side effects.", "risk-free"),
+        ("Your PTSD will be gone for good.", "gone for good"),
+        ("It is a miracle for people with PTSD.", "miracle"),
+        ("Ketamine works for every patient with PTSD.", "every patient"),
+        ("95% of people with PTSD get better on ketamine.", "95%"),
+        ("It literally erases traumatic memories.", "literally"),
+        ("It is not addictive.", "not addictive"),
+    ],
+)
+def test_words_that_overstate_are_pointed_at(sentence: str, words: str) -> None:
+    found = read(sentence)
+    assert words in [w.text for w in found.overstating]
+    assert all(found.text[w.start : w.end] == w.text for w in found.overstating)
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "Ketamine is not a cure for PTSD.", "There is no proof that it cures PTSD.", "Is it a miracle for PTSD?",
+        "It could become a game changer for PTSD.", "Ketamine may reduce PTSD symptoms.", "It does not work for everyone.",
+        "No treatment is risk free.", "No serious side effects were seen.", "Side effects almost always pass.",
+        "It has never been proven that ketamine helps PTSD.", "The effect was 1.2 (95% CI 0.4 to 2.0) for PTSD symptoms.",
+    ],
+)  # fmt: skip
+def test_hedged_and_negated_wording_is_not_overstated(sentence: str) -> None:
+    assert read(sentence).overstating == []
+
+
+# --- figures, people, conditions ------------------------------------------------------------------------------
+def test_figures_are_read_with_their_units() -> None:
+    found = read_figures(
+        "8.7% of 1,158 patients had 0.5 mg/kg over 40-60 minutes in 2019, six sessions, at 9.30."
+    )
+    assert [(f.kind, f.value) for f in found] == [
+        ("percent", 8.7), ("count", 1158.0), ("dose", 0.5), ("duration", 40.0), ("duration", 60.0), ("year", 2019.0),
+        ("count", 6.0),
+    ]  # fmt: skip
+
+
+def test_people_and_conditions_are_read() -> None:
+    found = read("In veterans ketamine eased depression and PTSD.")
+    assert found.populations == ["veterans-military"] and found.conditions == ["ptsd", "depression"]
+
+
+# --- the lexicon itself -------------------------------------------------------------------------------------------
+def test_rules_name_claims_that_exist() -> None:
+    known = {claim.id for claim in load_claims()} | {"@condition", "@previous"}
+    rules = load_rules().rules
+    assert {rule.claim for rule in rules} <= known
+    assert {claim.id for claim in load_claims()} <= {rule.claim for rule in rules}
+
+
+def test_every_phrase_can_match_itself() -> None:
+    data = tomllib.loads((ROOT / "kb" / "check" / "lexicon.toml").read_text(encoding="utf-8"))
+    for name, phrases in data["concepts"].items():
+        lexicon = Lexicon({name: phrases})
+        for phrase in phrases:
+            words = [
+                part.split("|")[0].rstrip("?").replace("*", "")
+                for part in phrase.split()
+                if not (part.startswith("+") and part[1:].isdigit())
+            ]
+            assert name in lexicon.find(words), (name, phrase)
+
+
+def test_optional_words_gaps_and_choices() -> None:
+    lexicon = Lexicon({"x": ["within a? few|two hour*", "lose* +2 sting"]})
+    assert lexicon.find("within a few hours".split()).keys() == {"x"}
+    assert lexicon.find("within two hours".split()).keys() == {"x"}
+    assert not lexicon.find("within three hours".split())
+    assert lexicon.find("memories lose all their sting".split()).keys() == {"x"}
+    assert not lexicon.find("lose all of their old sting".split())
+    with pytest.raises(ValueError, match="begin with a word"):
+        Lexicon({"x": ["+2 nothing"]})
+
+
+def test_words_write_out_contractions_and_keep_places() -> None:
+    text = "It doesn’t work; PTSD’s symptoms can't be well-tolerated."
+    words = read_words(text)
+    assert words.items == "it does not work ptsd symptoms can not be well tolerated".split()
+    assert [text[a:b] for a, b in words.spans][1:3] == ["doesn’t", "doesn’t"]
+    assert words.stops[4] == ";"
+
+
+@given(st.text(alphabet=st.characters(codec="utf-8"), max_size=300))
+@settings(max_examples=100, deadline=None)
+def test_words_point_into_the_text(text: str) -> None:
+    words = read_words(text)
+    assert all(0 <= a < b <= len(text) for a, b in words.spans)
+    assert len(words.items) == len(words.spans) == len(words.stops)
+
+
+# --- the labelled drafts --------------------------------------------------------------------------------------------
+def scorer():
+    spec = importlib.util.spec_from_file_location("score_drafts", ROOT / "scripts" / "score_drafts.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["score_drafts"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_labelled_drafts_are_of_many_kinds_and_well_formed() -> None:
+    known = {claim.id for claim in load_claims()}
+    kinds, splits = set(), []
+    for path in DRAFTS.glob("*.jsonl"):
+        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        kinds.add(rows[0]["kind"])
+        splits.append(rows[0]["split"])
+        for row in rows[1:]:
+            assert set(row.get("claims", {})) <= known, row
+    assert {"clinic page", "magazine", "press release", "patient leaflet", "forum answer", "sceptical article",
+            "abstract-like text", "text without any claim"} <= kinds  # fmt: skip
+    assert splits.count("held-back") >= 8 and splits.count("tune") >= 8
+
+
+def test_the_labelled_drafts_come_out_no_worse_than_before(built: Path) -> None:
+    figures = {split: scores.as_dict() for split, scores in scorer().measure(built).items()}
+    tune, held = figures["tune"], figures["held-back"]
+    assert tune["claims"]["precision"] >= 0.88 and tune["claims"]["recall"] >= 0.90
+    assert tune["overstated"]["precision"] >= 0.80 and tune["overstated"]["recall"] >= 0.85
+    assert held["claims"]["precision"] >= 0.80 and held["claims"]["recall"] >= 0.70
+    assert held["overstated"]["precision"] >= 0.80 and held["overstated"]["recall"] >= 0.80
+
+
+def test_texts_without_any_claim_come_out_empty() -> None:
+    module = scorer()
+    for draft in module.load_drafts():
+        if draft.kind == "text without any claim":
+            assert not any(s.claims for s in read_statements(read_text(draft.text))), draft.name

@@ -1,0 +1,109 @@
+"""The scoring script: its figures on hand-made labels, and what it says without the labelled texts."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+LABELS = ROOT / "tests" / "labels"
+sys.path.insert(0, str(ROOT / "scripts"))
+
+import labelled  # noqa: E402
+import scoring  # noqa: E402
+
+
+def item(number, gold):
+    abstract = "Ketamine reduced depression. It was safe. Nobody relapsed."
+    return labelled.Labelled(str(number), "A trial", abstract, gold, "dev")
+
+
+def test_figures_on_a_hand_made_case():
+    items = [
+        item(1, {"antidepressant-effect": ("supports", ["ketamine reduced depression"])}),
+        item(2, {"antidepressant-effect": ("background", ["ketamine reduced depression"])}),
+        item(3, {"durability": ("supports", ["nobody relapsed"])}),
+        item(4, {}),
+    ]
+    row = {"claim": "antidepressant-effect", "stance": "supports", "sentences": [1], "confidence": 0.95}
+    result = scoring.score(
+        items,
+        {"1": [row], "2": [row | {"sentences": [2], "confidence": 0.35}], "4": [row | {"confidence": 0.35}]},
+    )
+    assert (result["tag"]["p"], result["tag"]["r"]) == (pytest.approx(2 / 3), pytest.approx(2 / 3))
+    assert result["finding"]["p"] == pytest.approx(1 / 3)
+    assert result["finding"]["r"] == pytest.approx(1 / 2)
+    assert result["strict"]["f1"] == pytest.approx(1 / 3)
+    assert result["stance"] == 1
+    assert result["evidence"] == 0.5
+    assert result["confusion"] == {
+        "supports -> supports": 1,
+        "background -> supports": 1,
+        "supports -> (no tag)": 1,
+        "(no label) -> supports": 1,
+    }
+    assert result["calibration"] == {"0.3": {"tags": 2, "right": 0}, "0.9": {"tags": 1, "right": 1}}
+
+
+def test_wilson_interval():
+    assert scoring.wilson(0, 0) is None
+    low, high = scoring.wilson(9, 10)
+    assert (round(low, 3), round(high, 3)) == (0.596, 0.982)
+
+
+def test_near_duplicates_share_a_group():
+    long = "one two three four five six seven eight nine ten eleven twelve"
+    items = [
+        labelled.Labelled(str(i), "t", text, {}, "dev")
+        for i, text in enumerate((long, long + " more", "other words"))
+    ]
+    labelled.set_groups(items)
+    assert items[0].group == items[1].group != items[2].group
+
+
+@pytest.mark.parametrize("name", ["tuning.jsonl", "heldback.jsonl", "cv.jsonl"])
+def test_label_files_hold_numbers_not_text(name):
+    for line in (LABELS / name).read_text(encoding="utf-8").splitlines():
+        row = json.loads(line)
+        assert set(row) == {"id", "set", "rows"}
+        for tag in row["rows"]:
+            assert set(tag) <= {"claim", "stance", "sentences", "confidence"}
+            assert all(isinstance(number, int) for number in tag["sentences"])
+
+
+def test_held_back_labels_are_not_among_the_others():
+    ids = {
+        name: {json.loads(line)["id"] for line in (LABELS / f"{name}.jsonl").read_text().splitlines()}
+        for name in ("tuning", "heldback", "cv")
+    }
+    assert not ids["heldback"] & (ids["tuning"] | ids["cv"])
+
+
+def test_without_the_labelled_texts_it_says_so(tmp_path):
+    copy = tmp_path / "checkout"
+    shutil.copytree(ROOT / "scripts", copy / "scripts")
+    done = subprocess.run(
+        [sys.executable, str(copy / "scripts" / "score")], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert done.returncode == 0
+    assert "skipped" in done.stdout
+    assert "not beside the checkout" in done.stdout
+    assert done.stderr == ""
+
+
+def test_it_scores_from_any_directory(tmp_path):
+    if reason := labelled.missing():
+        pytest.skip(reason)
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "scripts" / "score"), "--json"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    tags = json.loads(done.stdout)["tags"]
+    assert tags["cross_validated_dev"]["abstracts"] == 574
+    assert 0 < tags["cross_validated_dev"]["tag"]["f1"] <= 1
