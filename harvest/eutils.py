@@ -35,7 +35,7 @@ NCBI = "https://eutils.ncbi.nlm.nih.gov/entrez/eutils/"
 TOOL = "ketamine-ptsd-kb"
 WALL = 9999  # records that one PubMed result can be read to, whatever the handbook says (10,000)
 RATE, RATE_WITH_KEY = 3.0, 10.0  # requests a second, per address (without a key) or per key
-MARGIN = 0.95  # NCBI counts arrivals, and the network bunches them: leave it some room
+MARGIN = 0.93  # NCBI counts arrivals, and the network bunches them: leave it some room
 MAX_BODY = 256 * 1024 * 1024
 _PMID = re.compile(r"[1-9]\d{0,11}")
 
@@ -95,7 +95,8 @@ class Rule:
 _T, _S, _P, _F = Verdict.TRANSIENT, Verdict.SESSION, Verdict.PERMANENT, Verdict.FATAL
 _BLOCKED = (
     "NCBI has blocked this address for sending too much. Stop every program that uses the E-utilities here, "
-    "wait a day, and if the block stays write to info@ncbi.nlm.nih.gov with your --email; an API key does not lift it"
+    "wait a day, and if the block stays write to eutilities@ncbi.nlm.nih.gov with your --email; "
+    "an API key does not lift it"
 )
 _NO_EUTILS = "there is no E-utilities service at this address: check --base-url"
 

@@ -684,11 +684,11 @@ def _complete(record: Article) -> None:
         record.year = int(record.published[:4])
     if any(c.kind == "RetractionIn" for c in record.corrections):
         record.retracted = True
-    text = record.abstract
-    if "NCT" in text:
-        for digits in _NCT.findall(text):
-            if "NCT" + digits not in record.trials:
-                record.trials.append("NCT" + digits)
+    for section in record.sections:
+        if "NCT" in section.text:
+            for digits in _NCT.findall(section.text):
+                if "NCT" + digits not in record.trials:
+                    record.trials.append("NCT" + digits)
 
 
 def _pmid(record: Article, element: etree._Element, unknown: Counter[str]) -> None:

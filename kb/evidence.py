@@ -25,8 +25,9 @@ RULE_TEXT = (
     f"findings, the next kind is added until there are {ENOUGH}. If fewer than {ENOUGH} human findings exist in "
     "all, the verdict is 'too little evidence in people', whatever the animal studies say. Only a claim that no "
     "human study has looked at rests on animal and in-vitro studies, and its verdict says so.",
-    "All findings for: consistent support. At least three quarters for: mostly support. At least three quarters "
-    "against: mostly against. All against: consistently against. Anything else, a tie included: mixed. A finding "
+    "All findings for, and no finding of any other human study against or both ways: consistent support. At least "
+    "three quarters for: mostly support. At least three quarters against: mostly against. All against, and no other "
+    "human study for or both ways: consistently against. Anything else, a tie included: mixed. A finding "
     "that points both ways counts half for and half against. Where weaker studies were added, the verdict is "
     "'mixed' if the strongest kind points the other way than the sum.",
     "A systematic review counts as one finding even though it pools trials that may be counted too. Counting is "
@@ -199,7 +200,7 @@ def weigh(counts: Iterable[Count]) -> Weighed:
     for tally in base:
         chosen.append(tally)
         if sum(t.total for t in chosen) >= ENOUGH:
-            result.verdict = _verdict(chosen)
+            result.verdict = _verdict(chosen, [t for t in base if t not in chosen])
             result.rests_on = tuple(t.tier.id for t in chosen)
             break
     result.label = VERDICTS[result.verdict]
@@ -216,12 +217,13 @@ def _share_for(tallies: list[TierTally]) -> float:
     return sum(t.supports + t.mixed / 2 for t in tallies) / total
 
 
-def _verdict(chosen: list[TierTally]) -> str:
+def _verdict(chosen: list[TierTally], rest: list[TierTally]) -> str:
     total = sum(t.total for t in chosen)
+    # "Consistent" is said only if no weaker study (of people, where people were studied) says otherwise.
     if sum(t.supports for t in chosen) == total:
-        return "consistent-support"
+        return "mostly-support" if any(t.contradicts or t.mixed for t in rest) else "consistent-support"
     if sum(t.contradicts for t in chosen) == total:
-        return "consistently-against"
+        return "mostly-against" if any(t.supports or t.mixed for t in rest) else "consistently-against"
     share, strongest = _share_for(chosen), _share_for(chosen[:1])
     if share >= CLEAR and strongest > 0.5:
         return "mostly-support"
@@ -245,8 +247,7 @@ def _words(result: Weighed) -> str:
     words = " ".join(t.words for t in resting)
     against = sum(t.contradicts for t in rest)
     for_it = sum(t.supports for t in rest)
-    if result.verdict.endswith("support") and against:
-        words += f" Among other kinds of study {against} find{'s' if against == 1 else ''} against it."
-    elif result.verdict.endswith("against") and for_it:
-        words += f" Among other kinds of study {for_it} support{'s' if for_it == 1 else ''} it."
+    if (result.verdict.endswith("support") and against) or (result.verdict.endswith("against") and for_it):
+        words += f" Among other kinds of study {for_it} support{'s' if for_it == 1 else ''} it and "
+        words += f"{against} find{'s' if against == 1 else ''} against it."
     return words

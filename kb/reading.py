@@ -147,7 +147,7 @@ def queries(connection: sqlite3.Connection) -> list[dict[str, Any]]:
         query["last"] = rows[0] if rows else None
         query["articles"] = connection.execute(
             "SELECT count(DISTINCT h.article_id) FROM harvest_hits h JOIN harvests r ON r.id = h.harvest_id "
-            "WHERE r.query_id = ?",
+            "WHERE r.query_id = ? AND h.outcome <> 'left'",
             (query["id"],),
         ).fetchone()[0]
     return result
@@ -480,6 +480,14 @@ def article_json(article: dict[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in article.items() if k not in hidden}
 
 
+_LABEL = re.compile(r"^[A-Z][A-Z &/,-]{2,60}:\s+")
+
+
+def without_label(sentence: str) -> str:
+    """A sentence without the section label that opens it ("RESULTS: ...")."""
+    return _LABEL.sub("", sentence or "")
+
+
 def article_lines(article: dict[str, Any]) -> Iterator[str]:
     """An article as lines for a terminal: warnings first, then citation, facets, tags with sentences."""
     if article["retracted"]:
@@ -510,7 +518,7 @@ def article_lines(article: dict[str, Any]) -> Iterator[str]:
         by = "labelled by a reviewer" if tag["origin"] == "reviewer" else f"confidence {tag['confidence']:.2f}"
         yield f"  {tag['claim_id']}: {tag['stance']} ({by})"
         for sentence in tag["sentences"]:
-            yield f"      [{texts[sentence]['section']}] {texts[sentence]['text']}"
+            yield f"      [{texts[sentence]['section'].lower()}] {without_label(texts[sentence]['text'])}"
         if tag["reason"]:
             yield f"      why: {tag['reason']}"
 
@@ -641,7 +649,8 @@ def whats_new(connection: sqlite3.Connection, limit: int = 8) -> dict[str, Any]:
 def feed(connection: sqlite3.Connection, claim_id: str | None = None, limit: int = 40) -> list[dict[str, Any]]:
     """The newest findings (on one claim, or on any), by the day they came in.
 
-    Each row: a card with `tags`, `first_seen`, and `sentence` (the evidence, on the claim if one is named).
+    Each row: a card with `tags`, `first_seen`, and `findings` (claim, stance, sentence, review_note; on the
+    claim alone if one is named). A reviewer's finding may have a note and no sentence.
     """
     if claim_id:
         sql = (
@@ -659,13 +668,15 @@ def feed(connection: sqlite3.Connection, claim_id: str | None = None, limit: int
     sentences: dict[str, list[dict[str, str]]] = defaultdict(list)
     for part in _parts(ids):
         for row in connection.execute(
-            "SELECT t.article_id, t.claim_id, t.stance, s.text FROM tags t JOIN claims c ON c.id = t.claim_id "
-            "LEFT JOIN sentences s ON s.id = t.sentence_id "
+            f"SELECT t.article_id, t.claim_id, t.stance, s.text, {_REVIEWED} FROM tags t "
+            "JOIN claims c ON c.id = t.claim_id LEFT JOIN sentences s ON s.id = t.sentence_id "
             f"WHERE t.article_id IN ({_marks(part)}) AND t.stance <> 'background' ORDER BY c.position",
             part,
         ):
             if claim_id is None or row[1] == claim_id:
-                sentences[row[0]].append({"claim": row[1], "stance": row[2], "sentence": row[3] or ""})
+                sentences[row[0]].append(
+                    {"claim": row[1], "stance": row[2], "sentence": row[3] or "", "review_note": row[4] or ""}
+                )
     for row in rows:
         row["findings"] = sentences[row["id"]]
     return rows

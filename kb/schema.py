@@ -122,15 +122,20 @@ TABLES = {
     "meta": "key TEXT PRIMARY KEY, value TEXT NOT NULL",
 }
 
-# (table, columns, unique); a partial index carries its condition in the last column's text
+# Tables that are all key: stored once, not once as rows and once more as an index.
+WITHOUT_ROWID = ("article_authors", "article_mesh", "harvest_hits")
+
+# (table, columns, unique)
 INDEXES = (
     ("articles", "pmid", False), ("articles", "doi", False), ("articles", "pmcid", False),
     ("articles", "title_key", False), ("articles", "year", False), ("articles", "study_design", False),
     ("articles", "evidence_tier", False), ("articles", "evidence_level", False), ("articles", "journal", False),
     ("articles", "abstract_origin", False), ("articles", "retracted", False), ("articles", "first_seen", False),
     ("articles", "tagger_version", False), ("articles", "deleted", False),
+    # what the summaries read of an article: they need not touch the abstracts
+    ("articles", "id, evidence_tier, study_design, year, retracted, deleted, evidence_level, sample_size", False),
     ("sentences", "article_id, position", True),
-    ("tags", "article_id, claim_id", True), ("tags", "claim_id, stance", False), ("tags", "stance", False),
+    ("tags", "article_id, claim_id", True), ("tags", "claim_id, stance, article_id", False), ("tags", "stance", False),
     ("tags", "origin", False), ("tags", "confidence", False), ("tags", "sentence_id", False),
     ("evidence_sentences", "sentence_id", False),
     ("reviews", "article_id, claim_id, reviewer", True), ("reviews", "claim_id", False),
@@ -156,8 +161,8 @@ VIEWS = {
     "evidence": """
         SELECT t.claim_id AS claim, t.stance, a.study_design AS design, a.evidence_level AS level,
                a.evidence_tier AS tier, a.sample_size AS n, a.population, a.year, s.text AS sentence,
-               a.author_list || '. ' || a.title || ' ' || coalesce(a.journal, '') || coalesce('. ' || a.year, '')
-                   AS citation,
+               CASE a.author_list WHEN '' THEN '' ELSE a.author_list || '. ' END || a.title || ' '
+                   || coalesce(a.journal, '') || coalesce('. ' || a.year, '') AS citation,
                t.article_id, a.pmid, a.doi, t.confidence, t.origin, t.reason, s.section, a.retracted,
                a.deleted, t.id AS tag_id
         FROM tags t JOIN articles a ON a.id = t.article_id LEFT JOIN sentences s ON s.id = t.sentence_id""",
@@ -179,8 +184,12 @@ VIEWS = {
         GROUP BY t.claim_id, a.year""",
     "claim_summary": """
         SELECT c.id AS claim, c."group", c.statement,
-               coalesce(sum(d.supports), 0) AS supports, coalesce(sum(d.mixed), 0) AS mixed,
-               coalesce(sum(d.contradicts), 0) AS contradicts, coalesce(sum(d.background), 0) AS background,
+               coalesce(sum(d.supports) FILTER (WHERE d.tier NOT IN ('review', 'unclassified')), 0) AS supports,
+               coalesce(sum(d.mixed) FILTER (WHERE d.tier NOT IN ('review', 'unclassified')), 0) AS mixed,
+               coalesce(sum(d.contradicts) FILTER (WHERE d.tier NOT IN ('review', 'unclassified')), 0) AS contradicts,
+               coalesce(sum(d.supports + d.mixed + d.contradicts)
+                        FILTER (WHERE d.tier IN ('review', 'unclassified')), 0) AS shown_apart,
+               coalesce(sum(d.background), 0) AS background,
                coalesce(sum(d.articles), 0) AS articles, c.position
         FROM claims c LEFT JOIN claim_by_design d ON d.claim = c.id
         GROUP BY c.id""",
@@ -210,7 +219,7 @@ migrations = Migrations("kb")
 @migrations()
 def create_tables(db: Database) -> None:
     for name, columns in TABLES.items():
-        db.execute(f'CREATE TABLE "{name}" ({columns})')
+        db.execute(f'CREATE TABLE "{name}" ({columns}){" WITHOUT ROWID" if name in WITHOUT_ROWID else ""}')
 
 
 class DatabaseProblem(Exception):

@@ -19,6 +19,7 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from importlib import resources
+from itertools import chain, islice
 from typing import Any
 
 from kb.index import EvidenceIndex, Filters, index_of
@@ -27,6 +28,7 @@ from kb.schema import FULL_TEXT, TOKENIZE
 
 LONGEST = 1_000  # characters of a search that are read
 MOST_TERMS = 40
+NEAREST = 20  # articles shown where none has all the words
 # Weights of the columns of articles_fts, in the order of schema.FULL_TEXT
 WEIGHTS = (8.0, 5.0, 1.0, 2.0, 1.0, 3.0, 3.0)
 MARK, UNMARK = "\x02", "\x03"  # around matched words in snippets; replaced by markup after escaping
@@ -107,7 +109,7 @@ _YEAR = re.compile(r"(\d{4})(?:\s*(?:-|\.\.|:|–)\s*(\d{4})?)?")
 
 @lru_cache(maxsize=1)
 def vocabulary() -> dict[str, Any]:
-    """kb/synonyms.toml, its phrases split to words: groups, of, longest, stop_words, includes, claims."""
+    """kb/synonyms.toml, its phrases split to words: groups, of, longest, stop_words, includes, claims, broad_claims."""
     data = tomllib.loads(resources.files("kb").joinpath("synonyms.toml").read_text(encoding="utf-8"))
     groups = [tuple(dict.fromkeys(tuple(words_of(phrase)) for phrase in group)) for group in data["groups"]]
     of: dict[tuple[str, ...], list[int]] = {}
@@ -122,8 +124,15 @@ def vocabulary() -> dict[str, Any]:
         "includes": {
             tuple(words_of(word)): [tuple(words_of(p)) for p in more] for word, more in data["includes"].items()
         },
-        "claims": {claim: [tuple(words_of(p)) for p in phrases] for claim, phrases in data["claims"].items()},
+        "claims": {claim: [_hint(p) for p in phrases] for claim, phrases in data["claims"].items()},
+        "broad_claims": {claim: [_hint(p) for p in phrases] for claim, phrases in data["broad_claims"].items()},
     }
+
+
+def _hint(phrase: str) -> re.Pattern[str]:
+    """A phrase of [claims] as a pattern for words joined by single spaces; * ends a word's beginning."""
+    words = ["".join(map(re.escape, words_of(word))) + r"\S*" * word.endswith("*") for word in phrase.split()]
+    return re.compile(rf"(?<!\S){' '.join(words)}(?!\S)")
 
 
 def words_of(text: str) -> list[str]:
@@ -460,7 +469,7 @@ class Found:
     mask: int = 0
     base: int = 0  # what matches the words, filters aside
     filters: Filters = field(default_factory=Filters)  # those asked for, and years named in the text
-    any_word: bool = False  # no article has all the words: these have some of them
+    any_word: bool = False  # no article has all the words: these, NEAREST at most, have some of them
     suggestions: list[str] = field(default_factory=list)
     claims: list[str] = field(default_factory=list)
     ids: list[str] = field(default_factory=list)
@@ -555,13 +564,14 @@ def run(
             found.rows = [] if bare else cards(connection, found.ids)
         return found
     match = parsed.match
-    ranking = index.search(match, lambda: Ranking(connection, match, index, whole=filters.any))
+    ranking = index.search(match, lambda: Ranking(connection, match, index))
     if not ranking.mask and len(parsed.terms) > 1:
         # People ask whole questions; the best partial answers beat an empty page.
         match = as_any(parsed)
-        ranking = index.search(match, lambda: Ranking(connection, match, index, whole=filters.any))
+        ranking = index.search(match, lambda: Ranking(connection, match, index))
         found.any_word = bool(ranking.mask)
-    found.base = ranking.mask
+    # With any word enough nearly everything matches, so only the nearest are an answer; filters narrow these.
+    found.base = index.mask(ranking.best(index, NEAREST)) if found.any_word else ranking.mask
     found.unfiltered = found.base.bit_count()
     found.mask = index.select(filters, found.base)
     found.total = found.mask.bit_count()
@@ -570,7 +580,7 @@ def run(
         found.suggestions = suggestions(connection, parsed, index)
         return found
     if sort == "relevance":
-        found.ids = ranking.pick(connection, index, found.mask, offset, limit)
+        found.ids = ranking.pick(index, found.mask, offset, limit)
     else:
         found.ids = index.page([found.mask], sort, offset, limit)
     if bare:
@@ -600,44 +610,44 @@ def all_ids(connection: sqlite3.Connection, args: Any) -> list[str]:
 
 
 class Ranking:
-    """What matches a query: `mask`, the set of article numbers; and the numbers, best bm25 score first.
+    """What matches a query: `mask`, the set of article numbers, and the order in which to show them.
 
-    The first few are ranked at once, the rest when somebody asks for them (`whole`: all at once).
+    Best bm25 score first. Where more than RANKED match, only those that match in the title are scored;
+    the rest follow, strongest study first: nobody reads ten thousand results by score, and scoring
+    them all takes a server's time.
     """
 
-    FIRST = 200
+    RANKED = 5_000
 
-    def __init__(
-        self, connection: sqlite3.Connection, match: str, index: EvidenceIndex, *, whole: bool = False
-    ) -> None:
-        self.match = match
+    def __init__(self, connection: sqlite3.Connection, match: str, index: EvidenceIndex) -> None:
+        self.mask = index.mask(index.numbers(_rowids(connection, match))) if match else 0
         self.order: Sequence[int] = ()
-        if whole and match:
-            self.order = index.numbers(_rowids(connection, match, _BEST_FIRST, -1))
-            self.mask = index.mask(self.order)
+        self.scored = 0
+        if not self.mask:
             return
-        self.mask = index.mask(index.numbers(_rowids(connection, match, "", -1))) if match else 0
-        if self.mask:
-            self.order = index.numbers(_rowids(connection, match, _BEST_FIRST, self.FIRST))
+        scored = match if self.mask.bit_count() <= self.RANKED else f"{{title}} : ({match})"
+        self.order = index.numbers(_rowids(connection, scored, _BEST_FIRST))
+        self.scored = index.mask(self.order) & self.mask
 
-    def pick(
-        self, connection: sqlite3.Connection, index: EvidenceIndex, mask: int, offset: int, limit: int
-    ) -> list[str]:
-        """Ids `offset` to `offset + limit` of those that are in `mask` too, best first."""
-        wanted = min(limit, max(0, (mask & self.mask).bit_count() - offset))
-        picked = index.pick(self.order, mask, offset, limit)
-        if len(picked) < wanted and len(self.order) < self.mask.bit_count():
-            self.order = index.numbers(_rowids(connection, self.match, _BEST_FIRST, -1))
-            picked = index.pick(self.order, mask, offset, limit)
-        return picked
+    def best(self, index: EvidenceIndex, limit: int) -> list[int]:
+        """The numbers of the first `limit` articles in order."""
+        return list(islice(chain(self.order, index.in_order(self.mask & ~self.scored)), limit))
+
+    def pick(self, index: EvidenceIndex, mask: int, offset: int, limit: int) -> list[str]:
+        """Ids `offset` to `offset + limit` of those that are in `mask` too."""
+        mask &= self.mask
+        first = mask & self.scored
+        ids = index.pick(self.order, first, offset, limit)
+        offset = max(0, offset - first.bit_count())
+        return ids + index.page([mask & ~first], "strength", offset, limit - len(ids))
 
 
 _BEST_FIRST = f"ORDER BY bm25(articles_fts, {', '.join(map(str, WEIGHTS))}), rowid"
 
 
-def _rowids(connection: sqlite3.Connection, match: str, order: str, limit: int) -> Iterable[int]:
+def _rowids(connection: sqlite3.Connection, match: str, order: str = "") -> Iterable[int]:
     """The rowids of the full-text table that match."""
-    rows = f"SELECT rowid AS r FROM articles_fts WHERE articles_fts MATCH ? {order} LIMIT {limit:d}"
+    rows = f"SELECT rowid AS r FROM articles_fts WHERE articles_fts MATCH ? {order} LIMIT -1"
     try:
         # One long value is read ten times as fast as tens of thousands of rows, and other readers
         # run meanwhile. The LIMIT keeps SQLite from dropping the order of the inner query.
@@ -692,17 +702,19 @@ def _mark(match: str, rows: list[dict[str, Any]]) -> None:
 
 
 def matching_claims(text: str, limit: int = 3) -> list[str]:
-    """Ids of the claims that a question seems to be about, best first."""
-    words = words_of(text[:LONGEST])
+    """Ids of the claims that a question seems to be about, best first.
+
+    A claim of which only broad words (such as "PTSD") are in the question comes after all others.
+    """
+    known = vocabulary()
+    asked = " ".join(words_of(text[:LONGEST]))
     scored = []
-    for position, (claim, phrases) in enumerate(vocabulary()["claims"].items()):
-        score = 0
-        for phrase in phrases:
-            if any(tuple(words[i : i + len(phrase)]) == phrase for i in range(len(words) - len(phrase) + 1)):
-                score += 1 + len(phrase)
-        if score:
-            scored.append((-score, position, claim))
-    return [claim for _, _, claim in sorted(scored)[:limit]]
+    for position, (claim, hints) in enumerate(known["claims"].items()):
+        score = sum(2 + hint.pattern.count(" ") for hint in hints if hint.search(asked))
+        broad = any(hint.search(asked) for hint in known["broad_claims"].get(claim, ()))
+        if score or broad:
+            scored.append((-score, not broad, position, claim))
+    return [claim for *_, claim in sorted(scored)[:limit]]
 
 
 def suggestions(connection: sqlite3.Connection, parsed: Parsed, index: EvidenceIndex) -> list[str]:

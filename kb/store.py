@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import marshal
 import re
 import sqlite3
 import unicodedata
@@ -18,10 +19,22 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
+from functools import lru_cache
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-from harvest.record import Article, Deleted, Landmark, Quarantined
+from harvest.record import (
+    Article,
+    Author,
+    Correction,
+    Deleted,
+    Grant,
+    Landmark,
+    MeshHeading,
+    OtherAbstract,
+    Quarantined,
+)
 from kb import schema
 from kb.evidence import level_of, tier_of
 
@@ -75,6 +88,7 @@ def now() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+@lru_cache(maxsize=4096)  # asked for three times in a batch
 def title_key(title: str) -> str:
     """A title reduced to its letters and digits, to find the same paper under another id."""
     plain = unicodedata.normalize("NFKD", title).casefold()
@@ -286,19 +300,22 @@ class Store:
         found: dict[str, dict[str, dict[str, Any]]] = {k: {} for k in ("id", "pmid", "doi", "pmcid", "title_key")}
         wanted = {
             "id": [a.id for a in articles],
-            "pmid": [a.pmid for a in articles if a.pmid],
+            "pmid": [a.pmid for a in articles if a.pmid and a.pmid != a.id],
             "pmcid": [a.pmcid for a in articles if a.pmcid],
             "doi": [a.doi.lower() for a in articles if a.doi],
-            "title_key": [title_key(a.title) for a in articles],
+            "title_key": [title_key(a.title) for a in articles if not a.pmid],
         }
-        for column, values in wanted.items():
-            for start in range(0, len(values), 500):
-                part = values[start:start + 500]
-                query = (f"SELECT {', '.join(columns)} FROM articles "
-                         f"WHERE {column} IN ({', '.join('?' * len(part))})")
-                for values_ in c.execute(query, part):
-                    row = dict(zip(columns, values_, strict=True))
-                    found[column].setdefault(row[column], row)
+        queries = [
+            (column, f"{column} IN ({', '.join('?' * len(part))})", part)
+            for column, values in wanted.items()
+            for part in (values[start:start + 500] for start in range(0, len(values), 500))
+        ]
+        # What has a PMID can only be the same paper as one without: there are few of those.
+        queries.append(("title_key", "pmid IS NULL", []))
+        for column, condition, values in queries:
+            for values_ in c.execute(f"SELECT {', '.join(columns)} FROM articles WHERE {condition}", values):
+                row = dict(zip(columns, values_, strict=True))
+                found[column].setdefault(row[column], row)
         result = {}
         for article in articles:
             key = title_key(article.title)
@@ -340,6 +357,8 @@ class Store:
             labels_changed = False
         if article.version < (old["version"] or 0):
             return "unchanged"
+        if old["source"] != "landmarks" and article.revised and article.revised < (old["revised"] or ""):
+            return "unchanged"  # an answer older than what is here, e.g. from a file of last year
         if old["content_hash"] == row["content_hash"] and not old["deleted"] and not labels_changed:
             if (old["last_seen"] or "")[:10] != stamp[:10]:
                 c.execute("UPDATE articles SET last_seen = ? WHERE id = ?", (stamp, article_id))
@@ -496,8 +515,15 @@ class Store:
             [(article_id, s.position, s.section, s.text, s.start, s.end) for s in tagged.sentences])
         ids = dict(c.execute("SELECT position, id FROM sentences WHERE article_id = ?", (article_id,)).fetchall())
         text = {s.position: s.text for s in tagged.sentences}
-        found = {t.claim: t for t in tagged.tags}
+        section = {s.position: s.section for s in tagged.sentences}
         reviews = _reviews(c, article_id)
+        # A reviewer read the study behind our own summary for these claims: the tagger finds the sentences for the
+        # labels, but adds no finding of its own from our paraphrase. A claim added later it tags here as well.
+        read_for: set[str] = set()
+        if c.execute("SELECT abstract_origin = 'summary' FROM articles WHERE id = ?", (article_id,)).fetchone()[0]:
+            read_for = {r[0] for r in c.execute(
+                "SELECT DISTINCT claim_id FROM reviews WHERE reviewer = ?", (REVIEWER_LANDMARK,))}
+        found = {t.claim: t for t in tagged.tags if t.claim in reviews or t.claim not in read_for}
         evidence: list[str] = []
         now_tagged: dict[str, str] = {}
         for claim in dict.fromkeys([*found, *reviews]):
@@ -507,8 +533,12 @@ class Store:
             positions = list(machine.sentences) if machine else []
             if review and (machine is None or machine.stance != review["stance"]):
                 # The tagger's sentence shows another stance: the reviewer's rationale leads to the right one.
-                closest = _closest(review["note"], text)
+                finding = review["stance"] != "background"
+                closest = _closest(review["note"], tagged.sentences, own_result=finding)
                 positions = (closest + [p for p in positions if p not in closest])[:3]
+            if review and review["stance"] != "background":
+                # A background sentence shows no finding; without a better one the rationale stands alone.
+                positions = [p for p in positions if section[p] not in _NO_RESULT[1:]]
             row = {
                 "article_id": article_id, "claim_id": claim, "tagged": stamp, "tagger_version": version,
                 "sentence_id": ids[positions[0]] if positions else None,
@@ -589,7 +619,7 @@ def _insert(c: sqlite3.Connection, table: str, row: dict[str, Any]) -> int:
 def _row(article: Article) -> dict[str, Any]:
     """The columns of `articles` that a record settles, and the hash over all it says."""
     retraction = next((x for x in article.corrections if x.kind in RETRACTION_KINDS), None)
-    retracted = retraction is not None or RETRACTED_TYPE in article.publication_types
+    retracted = article.retracted or retraction is not None or RETRACTED_TYPE in article.publication_types
     note = None
     if retracted:
         note = (retraction and (retraction.citation or retraction.note)) or "Marked as a retracted publication"
@@ -610,12 +640,24 @@ def _row(article: Article) -> dict[str, Any]:
         "copyright": article.copyright or None, "created": article.created or None,
         "revised": article.revised or None, "title_key": title_key(article.title),
     }
-    # dataclass repr is stable and cheap; the source is left out: files and HTTP bring the same citation
-    said = repr([(k, v) for k, v in row.items() if k != "source"]) + repr((
-        article.authors, article.mesh, article.substances, article.publication_types, article.grants,
-        article.trials, article.corrections, article.other_abstracts))
-    row["content_hash"] = hashlib.blake2b(said.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+    # The source is left out: files and HTTP bring the same citation.
+    said = (
+        [v for k, v in row.items() if k != "source"],
+        [_said(record) for record in (*article.authors, *article.mesh, *article.grants, *article.corrections,
+                                      *article.other_abstracts)],
+        article.substances, article.publication_types, article.trials,
+    )
+    row["content_hash"] = hashlib.blake2b(marshal.dumps(said, 2), digest_size=16).hexdigest()
     return row
+
+
+_FIELDS = {
+    kind: attrgetter(*(f.name for f in fields(kind))) for kind in (Author, MeshHeading, Grant, Correction, OtherAbstract)
+}
+
+
+def _said(record: Author | MeshHeading | Grant | Correction | OtherAbstract) -> tuple[Any, ...]:
+    return _FIELDS[type(record)](record)
 
 
 def _reviews(c: sqlite3.Connection, article_id: str) -> dict[str, dict[str, Any]]:
@@ -637,14 +679,19 @@ def _reason(review: dict[str, Any]) -> str:
 
 
 _WORD = re.compile(r"[a-z0-9]{4,}")
+_NO_RESULT = ("TITLE", "BACKGROUND", "OBJECTIVE", "METHODS")
 _COMMON = frozenset("after also been both compared drug ketamine more from given group only over patients reported "
                     "show shown studies study than that their them they this treatment were when which with".split())
 
 
-def _closest(note: str, text: dict[int, str]) -> list[int]:
-    """The sentence that shares most with a reviewer's rationale (longer words weigh more); none if hardly any."""
+def _closest(note: str, sentences: Sequence[Any], *, own_result: bool) -> list[int]:
+    """The sentence that shares most with a reviewer's rationale (longer words weigh more); none if hardly any.
+
+    For a finding only sentences that may report one are looked at: no title, background, aim or method.
+    """
     want = set(_WORD.findall(note.casefold())) - _COMMON
-    scored = [(sum(map(len, want & set(_WORD.findall(t.casefold())))), p) for p, t in text.items() if p]
+    among = [s for s in sentences if s.position and not (own_result and s.section in _NO_RESULT)]
+    scored = [(sum(map(len, want & set(_WORD.findall(s.text.casefold())))), s.position) for s in among]
     best, position = max(scored, default=(0, 0))
     return [position] if best >= 8 else []
 

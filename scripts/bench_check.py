@@ -5,7 +5,8 @@
     python scripts/bench_check.py --articles 0        starter corpus only
     python scripts/bench_check.py --db db/kb.db       a database of yours
 
-Goals: under 300 ms on the starter corpus, under 1 s on 60,000 articles, from the text to the finished report, in a
+Goals: under 300 ms on the starter corpus, under 1 s on 60,000 articles, from the text to the finished report,
+in a
 process that has just started (nothing is cached).
 """
 
@@ -54,9 +55,12 @@ def grow(path: Path, articles: int) -> None:
         for n in range(articles):
             key, design = f"9{n:07d}", chance.choice(DESIGNS)
             connection.execute(
-                "INSERT INTO articles (id, pmid, title, abstract, abstract_origin, journal, year, author_list, "
-                "study_design, evidence_tier, sample_size, source, first_seen, last_seen, content_hash, title_key) "
-                "VALUES (?, ?, ?, ?, 'publisher', 'J', ?, 'Example A, Other B', ?, ?, ?, 'bench', '', '', '', ?)",
+                "INSERT INTO articles (id, pmid, title, abstract, abstract_origin, journal, year, "
+                "author_list, "
+                "study_design, evidence_tier, sample_size, source, first_seen, last_seen, content_hash, "
+                "title_key) "
+                "VALUES (?, ?, ?, ?, 'publisher', 'J', ?, 'Example A, Other B', ?, ?, ?, 'bench', '', '', "
+                "'', ?)",
                 (
                     key,
                     key,
@@ -80,7 +84,8 @@ def grow(path: Path, articles: int) -> None:
             for claim in chance.sample(claims, 2):
                 stance = chance.choice(("supports", "supports", "contradicts", "mixed", "background"))
                 connection.execute(
-                    "INSERT INTO tags (article_id, claim_id, stance, confidence, sentence_id, origin, tagger_version, "
+                    "INSERT INTO tags (article_id, claim_id, stance, confidence, sentence_id, origin, "
+                    "tagger_version, "
                     "tagged) VALUES (?, ?, ?, ?, ?, 'tagger', '1', '')",
                     (key, claim, stance, chance.random(), first),
                 )
@@ -108,7 +113,9 @@ print(times[0], min(times), len(report.judged))
 
 
 def measure(path: Path, text: str) -> tuple[float, float, int]:
-    """(first, best of three, statements): seconds from the text to the HTML and JSON reports in a new process."""
+    """(first, best of three, statements): seconds from the text to the HTML and JSON reports in a new
+    process.
+    """
     out = subprocess.run([sys.executable, "-c", PROBE, str(path)], input=text, text=True, capture_output=True,
                          check=True, cwd=ROOT)  # fmt: skip
     first, best, statements = out.stdout.split()

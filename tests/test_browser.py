@@ -296,6 +296,8 @@ def test_on_a_phone_nothing_is_wider_than_the_screen(new_page, width):
 def test_a_filter_on_a_phone(new_page):
     page = new_page(viewport={"width": 360, "height": 700}, has_touch=True, is_mobile=True)
     page.goto("/claims/bdnf")
+    assert not page.locator("summary", has_text="Species").is_visible()
+    page.locator("summary", has_text="Filters and order").tap()
     page.locator("summary", has_text="Species").tap()
     panel = page.locator("details.filter[open] .filter-panel")
     box = panel.bounding_box()
@@ -303,6 +305,62 @@ def test_a_filter_on_a_phone(new_page):
     panel.locator("label").first.tap()
     panel.get_by_role("button", name="Apply").tap()
     page.wait_for_url("**species=**")
+
+
+@pytest.mark.parametrize("scripted", [True, False])
+def test_on_a_phone_results_come_before_filters(new_page, scripted):
+    page = new_page(viewport={"width": 375, "height": 700}, has_touch=True, java_script_enabled=scripted)
+    page.goto("/search?q=ketamine+ptsd")
+    heading = page.locator("h2#evidence").bounding_box()
+    first = page.locator(".study-list .study").first.bounding_box()
+    assert first["y"] - (heading["y"] + heading["height"]) < 250
+    assert page.locator("details.filter:visible").count() == 0
+    page.locator(".all-filters > summary").tap()
+    page.locator("summary", has_text="Study design").tap()
+    page.locator("details.filter[open] input[type=checkbox]").first.check()
+    page.locator("details.filter[open] button").tap()
+    page.wait_for_url("**design=**")
+    assert page.locator(".chips li").first.is_visible()  # what is in force is seen without opening anything
+    page.set_viewport_size({"width": 1280, "height": 900})
+    assert page.locator("details.filter > summary").first.is_visible()
+    assert not page.locator(".all-filters > summary").is_visible()
+
+
+@pytest.mark.parametrize("path", ["/kb/articles", "/kb/evidence", "/kb/evidence-against?claim=bdnf"])
+def test_tables_can_be_read_on_a_phone(new_page, path):
+    page = new_page(viewport={"width": 375, "height": 700}, has_touch=True, is_mobile=True)
+    page.goto(path)
+    assert page.locator(".scroll-hint").is_visible()
+    row = page.locator("table.rows-and-columns tbody tr").first
+    seen = row.locator("td").evaluate_all(
+        """cells => cells.filter(c => c.checkVisibility() && c.getBoundingClientRect().right <= 375)
+        .map(c => c.dataset.label)"""
+    )
+    wanted = {
+        "/kb/articles": {"id", "title", "year", "study_design"},
+        "/kb/evidence": {"claim", "sentence", "citation"},
+    }
+    assert wanted.get(path, {"stance", "sentence", "title"}) <= set(seen)
+    assert row.get_attribute("role") == "row" and row.locator("td").first.get_attribute("role") == "cell"
+    heights = page.locator("td:not(.col-sentence) > .cell").evaluate_all("cells => cells.map(c => c.clientHeight)")
+    assert max(heights) <= 110
+    # An evidence sentence is never cut.
+    cut = page.locator(".col-sentence .cell").evaluate_all(
+        "cells => cells.filter(c => c.checkVisibility() && c.scrollHeight > c.clientHeight + 1).length"
+    )
+    assert cut == 0
+    assert not violations(page)
+
+
+def test_a_wide_table_is_a_region_to_scroll_by_keyboard(new_page):
+    page = new_page()
+    page.goto("/kb/articles?_size=5")
+    assert page.locator(".scroll-hint").is_visible()
+    region = page.get_by_role("region", name="Articles")
+    region.evaluate("e => e.addEventListener('scroll', () => { e.dataset.scrolled = e.scrollLeft; })")
+    region.focus()
+    page.keyboard.press("ArrowRight")
+    page.wait_for_selector(".table-wrapper[data-scrolled]")
 
 
 def test_everything_works_without_script(new_page):

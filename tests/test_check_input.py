@@ -31,7 +31,7 @@ def word_file(fill) -> bytes:
     return out.getvalue()
 
 
-# --- plain text ------------------------------------------------------------------------------------------------
+# --- plain text -------------------------------------------------------------------------------------------
 def test_text_has_headings_paragraphs_and_bullets_in_place() -> None:
     text = "What is ketamine?\n\nIt is an anaesthetic. It may help.\n\n• works in hours\n2) may lift mood\n"
     document = read_text(text)
@@ -46,19 +46,23 @@ def test_text_has_headings_paragraphs_and_bullets_in_place() -> None:
 
 def test_lines_broken_at_a_fixed_width_are_one_paragraph() -> None:
     text = (
-        "Ketamine is used as an anaesthetic in hospitals and has been\nstudied for depression for twenty years, in\n"
-        "trials of one or more infusions, against saline or midazolam\nas the control. Some people with PTSD took part\n"
+        "Ketamine is used as an anaesthetic in hospitals and has been\nstudied for depression for twenty "
+        "years, in\n"
+        "trials of one or more infusions, against saline or midazolam\nas the control. Some people with "
+        "PTSD took part\n"
         "in those trials, and their symptoms were measured as well at\nthe start and at the end of them.\n"
     )
     assert [s.text.split()[0] for s in read_statements(read_text(text))] == ["Ketamine", "Some"]
 
 
 def test_sentences_keep_their_place_in_the_original() -> None:
-    text = "Dr. Lee et al. gave 0.5 mg/kg vs. saline.  It\u00adworked “within hours.” Did it last?\r\nNo, it did not."
+    text = "Dr. Lee et al. had 0.5 mg/kg vs. saline.  It\u00adworked “within hours.” "
+    text += "Did it last?\r\nNo, it didn't."
     document = read_text(text)
     found = read_statements(document)
     assert [s.text for s in found] == [
-        "Dr. Lee et al. gave 0.5 mg/kg vs. saline.", "Itworked “within hours.”", "Did it last?", "No, it did not.",
+        "Dr. Lee et al. had 0.5 mg/kg vs. saline.", "Itworked “within hours.”", "Did it last?",
+        "No, it didn't.",
     ]  # fmt: skip
     for s in found:
         assert tidy(document.text[s.start : s.end]) == s.text
@@ -72,10 +76,11 @@ def test_posts_that_a_page_offers_at_its_end_are_not_checked() -> None:
     assert not any("cures" in s.text for s in read_statements(document))
 
 
-# --- Markdown ----------------------------------------------------------------------------------------------------
+# --- Markdown ---------------------------------------------------------------------------------------------
 def test_markdown_marks_are_read_and_offsets_are_those_of_the_source() -> None:
     text = (
-        "---\ntitle: x\n---\n# Ketamine *today*\n\nIt **works** in [some people](https://example.org/a(b)).\n\n"
+        "---\ntitle: x\n---\n# Ketamine *today*\n\nIt **works** in [some "
+        "people](https://example.org/a(b)).\n\n"
         "```\nketamine = cure()\n```\n\n> It may help.\n\n- one\n- two\n\nSetext\n======\n"
     )
     document = read_text(text, "markdown")
@@ -93,13 +98,15 @@ def test_markdown_marks_are_read_and_offsets_are_those_of_the_source() -> None:
     assert not any("cure" in words for words in found)
 
 
-# --- HTML ----------------------------------------------------------------------------------------------------------
-PAGE = """<!doctype html><html><head><title>t</title><script>alert("ketamine cures PTSD")</script></head><body>
+# --- HTML -------------------------------------------------------------------------------------------------
+PAGE = """<!doctype html><html><head><title>t</title><script>alert("ketamine cures PTSD")</script></head>
+<body>
 <nav><a href="/">Ketamine cures nav</a></nav><article><h1>Ketamine &amp; PTSD</h1>
 <p>It may help <em>some</em> people<!-- ketamine cures comments -->, see
 <a href="https://pubmed.ncbi.nlm.nih.gov/24740528/">a trial</a>.</p><ul><li>fast<li>short-lived</ul>
 <form><p>Ketamine cures forms</p></form><p style="display: none">Ketamine cures hidden text</p>
-<div class="related-posts"><p>Ketamine cures teasers</p></div><p>{more}</p></article><footer>Ketamine</footer></body></html>
+<div class="related-posts"><p>Ketamine cures teasers</p></div><p>{more}</p></article>
+<footer>Ketamine</footer></body></html>
 """
 
 
@@ -107,7 +114,8 @@ def test_html_gives_the_article_and_nothing_around_it() -> None:
     document = read_bytes(PAGE.replace("{more}", SENTENCE * 5).encode(), "", "page.html")
     assert document.kind == "html"
     assert blocks(document)[:4] == [
-        ("heading", "Ketamine & PTSD"), ("paragraph", "It may help some people, see a trial."), ("bullet", "fast"),
+        ("heading", "Ketamine & PTSD"), ("paragraph", "It may help some people, see a trial."),
+        ("bullet", "fast"),
         ("bullet", "short-lived"),
     ]  # fmt: skip
     assert "cures" not in document.text
@@ -133,7 +141,8 @@ def test_a_page_that_a_script_writes_is_told_so() -> None:
         "<p" + " a=1" * 50_000 + ">" + SENTENCE,
         "<table><tr><td>" * 2_000 + SENTENCE,
         "<p>" + SENTENCE + "\x00<![CDATA[<script>x</script>]]></p>".replace("\x00", ""),
-        f"<svg><style><p>{SENTENCE}</style></svg><p>{SENTENCE}</p><base href='http://127.0.0.1:9/'><img src='x'>",
+        f"<svg><style><p>{SENTENCE}</style></svg><p>{SENTENCE}</p><base href='http://127.0.0.1:9/'><img "
+        f"src='x'>",
     ],
 )  # fmt: skip
 def test_hostile_html_neither_hangs_nor_opens_anything(source: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,7 +160,7 @@ def test_hostile_html_neither_hangs_nor_opens_anything(source: str, monkeypatch:
         assert "root:" not in document.text and "<script>" not in document.text
 
 
-# --- Word --------------------------------------------------------------------------------------------------------
+# --- Word -------------------------------------------------------------------------------------------------
 def test_word_files_give_headings_lists_tables_and_no_deleted_text(tmp_path: Path) -> None:
     def fill(document) -> None:
         document.add_heading("Ketamine for PTSD", 1)
@@ -172,7 +181,8 @@ def test_word_files_give_headings_lists_tables_and_no_deleted_text(tmp_path: Pat
     path = tmp_path / "draft.docx"
     path.write_bytes(word_file(fill))
     assert blocks(read_file(path)) == [
-        ("heading", "Ketamine for PTSD"), ("paragraph", "It may help. Or it may not."), ("bullet", "works fast"),
+        ("heading", "Ketamine for PTSD"), ("paragraph", "It may help. Or it may not."),
+        ("bullet", "works fast"),
         ("paragraph", "In a table it counts too."),
     ]  # fmt: skip
 
@@ -218,7 +228,7 @@ def test_broken_word_files_are_one_clear_line(data: bytes, words: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-# --- encodings and what is no draft -------------------------------------------------------------------------------
+# --- encodings and what is no draft -----------------------------------------------------------------------
 @pytest.mark.parametrize(
     "encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "cp1252"]
 )
@@ -232,10 +242,11 @@ def test_encodings_are_recognised(encoding: str) -> None:
     [
         (b"", "empty"), (b" \n\t ", "empty"), (b"...---...", "no words"), (b"%PDF-1.7 x", "PDF"),
         (b"\x89PNG\r\n\x1a\n" + b"\x00" * 50, "picture"), (bytes(range(256)) * 40, "not a text file"),
+        (b"ketamine helps PTSD. " * (MAX_CHARACTERS // 20), "in parts"),
         (b"\x01\x02\x03\x04" * 500, "not a text file"), (b"SQLite format 3\x00", "SQLite database"),
         (b"a" * (MAX_BYTES + 1), "MB"), (b"word " * (MAX_CHARACTERS // 4), "in parts"),
-        (("Das Ketamin ist ein Mittel, das in der Klinik seit langem verwendet wird, und es kann den Menschen "
-          "mit einer Depression helfen, wenn andere Mittel nicht gewirkt haben.").encode(), "not seem to be in English"),
+        (b"Das Ketamin ist ein Mittel, das in der Klinik seit langem verwendet wird, und es kann den "
+         b"Menschen mit einer Depression helfen, wenn andere Mittel nicht gewirkt haben.", "in English"),
         ("氯胺酮可以缓解创伤后应激障碍的症状 ".encode() * 30, "not seem to be in English"),
     ],
 )  # fmt: skip
@@ -243,6 +254,10 @@ def test_what_is_no_draft_is_one_clear_line(data: bytes, words: str) -> None:
     with pytest.raises(DraftProblem, match=words) as caught:
         read_bytes(data)
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 300
+
+
+def test_one_sentence_over_and_over_is_no_foreign_language() -> None:
+    assert len(read_bytes(b"ketamine helps PTSD. " * 12_000).text) > 200_000
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:

@@ -20,7 +20,8 @@ from kb.check_cli import _FAILURES, _FORMATS, check
 
 DRAFT = """Ketamine: the end of PTSD?
 
-Ketamine cures PTSD in everyone <script>alert(1)</script>. It may lift depression within hours (PMID: 24740528).
+Ketamine cures PTSD in everyone <script>alert(1)</script>. It may lift depression within hours (PMID:
+24740528).
 
 • Boosters can hold the benefit for months
 • Ketamine is FDA approved for PTSD
@@ -41,7 +42,7 @@ def report(connection: sqlite3.Connection) -> Report:
     return check_text(connection, DRAFT, name="draft.txt")
 
 
-# --- JSON --------------------------------------------------------------------------------------------------------
+# --- JSON -------------------------------------------------------------------------------------------------
 def test_json_follows_its_schema(report: Report) -> None:
     schema = load_schema()
     jsonschema.Draft202012Validator.check_schema(schema)
@@ -56,7 +57,8 @@ def test_json_of_any_draft_follows_its_schema(text: str) -> None:
             "CREATE TABLE facts (id, topic, statement, detail, as_of, source_title, source_url, corrects)",
             "CREATE TABLE meta (key, value)", "CREATE TABLE claims (id, statement)",
             "CREATE TABLE tags (article_id, claim_id, stance, confidence, sentence_id)",
-            "CREATE TABLE articles (id, evidence_tier, retracted, deleted, sample_size, year, author_list, title, "
+            "CREATE TABLE articles (id, evidence_tier, retracted, deleted, sample_size, year, author_list, "
+            "title, "
             "journal, pmid, doi, pmcid, retraction_note)",
         ):  # fmt: skip
             empty.execute(sql)
@@ -96,7 +98,7 @@ def test_failures_for_a_pipeline(report: Report, connection: sqlite3.Connection)
     assert calm.failures(["overstated", "contradicted", "record"]) == []
 
 
-# --- for people ----------------------------------------------------------------------------------------------------
+# --- for people -------------------------------------------------------------------------------------------
 def test_terminal_text_has_colour_only_if_asked_and_no_control_characters(
     connection: sqlite3.Connection,
 ) -> None:
@@ -150,7 +152,7 @@ def test_a_draft_without_statements(connection: sqlite3.Connection) -> None:
     assert "No statement" in found.to_html()
 
 
-# --- the command ----------------------------------------------------------------------------------------------------
+# --- the command ------------------------------------------------------------------------------------------
 def run(*args: str, **kwargs: object):
     return CliRunner().invoke(check, list(args), **kwargs)
 

@@ -31,7 +31,7 @@ def claims(sentence: str, opening: str = OPENING) -> dict[str, str]:
     return {c.claim: c.asserts for c in read(sentence, opening).claims}
 
 
-# --- claims ------------------------------------------------------------------------------------------------------
+# --- claims -----------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("sentence", "claim"),
     [
@@ -58,7 +58,8 @@ def test_lay_words_lead_to_the_claim(sentence: str, claim: str) -> None:
 @pytest.mark.parametrize(
     "sentence",
     [
-        "PTSD can follow a frightening event.", "The infusion takes about 40 minutes.", "Our clinic opens at nine.",
+        "PTSD can follow a frightening event.", "The infusion takes about 40 minutes.",
+        "Our clinic opens at nine.",
         "SSRIs often need six weeks to work.", "Cognitive behavioural therapy is the first choice for PTSD.",
         "Survivors of childhood abuse are welcome here.", "You will feel safe in our quiet rooms.",
         "We check your blood pressure before you leave.", "The drug was first made in 1962.",
@@ -66,6 +67,29 @@ def test_lay_words_lead_to_the_claim(sentence: str, claim: str) -> None:
 )  # fmt: skip
 def test_sentences_that_claim_nothing_about_ketamine(sentence: str) -> None:
     assert claims(sentence) == {}
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "PTSD can take many forms and be very hard to cope with.",
+        "PTSD is a serious condition that affects whole families.",
+        "The disorder often leads to problems at work, and people get little relief.",
+        "Its effect on memories of trauma will need to be researched for years.",
+        "The benefit of ketamine for PTSD must be studied further.",
+    ],
+)
+def test_the_illness_alone_or_a_call_for_research_is_no_claim(sentence: str) -> None:
+    opening = OPENING + "Ketamine reduces the symptoms of PTSD.\n\n"
+    assert claims(sentence, opening) == {}
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    ["PTSD symptoms eased after two infusions.", "Ketamine eases PTSD and needs to be studied further."],
+)
+def test_an_outcome_in_the_illness_is_still_a_claim(sentence: str) -> None:
+    assert "ptsd-symptom-reduction" in claims(sentence)
 
 
 def test_another_treatment_is_not_taken_for_ketamine_until_the_text_returns_to_it() -> None:
@@ -79,7 +103,7 @@ def test_another_treatment_is_not_taken_for_ketamine_until_the_text_returns_to_i
 
 
 def test_a_text_that_is_not_about_ketamine_makes_no_claims() -> None:
-    text = "Sleep and trauma\n\nGood sleep reduces PTSD symptoms within weeks. It lifts depression and lasts for years."
+    text = "Sleep and trauma\n\nGood sleep reduces PTSD symptoms within weeks. It lifts depression for years."
     assert not any(s.claims for s in read_statements(read_text(text)))
 
 
@@ -89,7 +113,7 @@ def test_a_benefit_without_a_condition_takes_the_one_of_the_passage() -> None:
     assert "antidepressant-effect" in claims("Nine in ten of our patients get better.", depression)
 
 
-# --- what is asserted ---------------------------------------------------------------------------------------------
+# --- what is asserted -------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("sentence", "claim", "asserts"),
     [
@@ -127,7 +151,7 @@ def test_strength_and_quantity(sentence: str, strength: str, quantity: str) -> N
     assert (found.strength, found.quantity) == (strength, quantity)
 
 
-# --- overstatement ------------------------------------------------------------------------------------------------
+# --- overstatement ----------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("sentence", "words"),
     [
@@ -140,6 +164,15 @@ def test_strength_and_quantity(sentence: str, strength: str, quantity: str) -> N
         ("95% of people with PTSD get better on ketamine.", "95%"),
         ("It literally erases traumatic memories.", "literally"),
         ("It is not addictive.", "not addictive"),
+        ("Ketamine is extremely effective against PTSD.", "extremely effective"),
+        ("Research suggests that infusions are highly successful in PTSD.", "highly successful"),
+        ("Infusions have brought profound relief from PTSD.", "profound relief"),
+        ("It is a game-changing treatment of PTSD.", "game-changing"),
+        ("Ketamine could be a first-line treatment for PTSD.", "a first-line treatment"),
+        ("Ketamine has enormous potential against PTSD.", "enormous potential"),
+        ("Ketamine is superior to SSRIs for PTSD.", "superior to SSRIs"),
+        ("It helps PTSD more than any other drug.", "more than any other drug"),
+        ("Infusions work better against PTSD than talk therapy.", "better against PTSD than talk therapy"),
     ],
 )
 def test_words_that_overstate_are_pointed_at(sentence: str, words: str) -> None:
@@ -151,23 +184,33 @@ def test_words_that_overstate_are_pointed_at(sentence: str, words: str) -> None:
 @pytest.mark.parametrize(
     "sentence",
     [
-        "Ketamine is not a cure for PTSD.", "There is no proof that it cures PTSD.", "Is it a miracle for PTSD?",
-        "It could become a game changer for PTSD.", "Ketamine may reduce PTSD symptoms.", "It does not work for everyone.",
-        "No treatment is risk free.", "No serious side effects were seen.", "Side effects almost always pass.",
-        "It has never been proven that ketamine helps PTSD.", "The effect was 1.2 (95% CI 0.4 to 2.0) for PTSD symptoms.",
+        "Ketamine is not a cure for PTSD.", "There is no proof that it cures PTSD.",
+        "Is it a miracle for PTSD?",
+        "It could become a game changer for PTSD.", "Ketamine may reduce PTSD symptoms.",
+        "It does not work for everyone.",
+        "No treatment is risk free.", "No serious side effects were seen.",
+        "Side effects almost always pass.",
+        "It has never been proven that ketamine helps PTSD.",
+        "The effect was 1.2 (95% CI 0.4 to 2.0) for PTSD symptoms.",
+        "Ketamine might be highly effective in PTSD.", "It is not an extremely effective treatment of PTSD.",
+        "It can help people with PTSD who did not respond to a first-line treatment.",
+        "Ketamine was better than placebo for PTSD.", "Ketamine is not superior to SSRIs for PTSD.",
+        "Ketamine reduces PTSD symptoms faster than SSRIs.",
+        "Ketamine with therapy works better for PTSD than therapy alone.",
     ],
 )  # fmt: skip
 def test_hedged_and_negated_wording_is_not_overstated(sentence: str) -> None:
     assert read(sentence).overstating == []
 
 
-# --- figures, people, conditions ------------------------------------------------------------------------------
+# --- figures, people, conditions --------------------------------------------------------------------------
 def test_figures_are_read_with_their_units() -> None:
     found = read_figures(
         "8.7% of 1,158 patients had 0.5 mg/kg over 40-60 minutes in 2019, six sessions, at 9.30."
     )
     assert [(f.kind, f.value) for f in found] == [
-        ("percent", 8.7), ("count", 1158.0), ("dose", 0.5), ("duration", 40.0), ("duration", 60.0), ("year", 2019.0),
+        ("percent", 8.7), ("count", 1158.0), ("dose", 0.5), ("duration", 40.0), ("duration", 60.0),
+        ("year", 2019.0),
         ("count", 6.0),
     ]  # fmt: skip
 
@@ -177,7 +220,7 @@ def test_people_and_conditions_are_read() -> None:
     assert found.populations == ["veterans-military"] and found.conditions == ["ptsd", "depression"]
 
 
-# --- the lexicon itself -------------------------------------------------------------------------------------------
+# --- the lexicon itself -----------------------------------------------------------------------------------
 def test_rules_name_claims_that_exist() -> None:
     known = {claim.id for claim in load_claims()} | {"@condition", "@previous"}
     rules = load_rules().rules
@@ -225,7 +268,7 @@ def test_words_point_into_the_text(text: str) -> None:
     assert len(words.items) == len(words.spans) == len(words.stops)
 
 
-# --- the labelled drafts --------------------------------------------------------------------------------------------
+# --- the labelled drafts ----------------------------------------------------------------------------------
 def scorer():
     spec = importlib.util.spec_from_file_location("score_drafts", ROOT / "scripts" / "score_drafts.py")
     module = importlib.util.module_from_spec(spec)
@@ -243,7 +286,8 @@ def test_labelled_drafts_are_of_many_kinds_and_well_formed() -> None:
         splits.append(rows[0]["split"])
         for row in rows[1:]:
             assert set(row.get("claims", {})) <= known, row
-    assert {"clinic page", "magazine", "press release", "patient leaflet", "forum answer", "sceptical article",
+    assert {"clinic page", "magazine", "press release", "patient leaflet", "forum answer",
+            "sceptical article",
             "abstract-like text", "text without any claim"} <= kinds  # fmt: skip
     assert splits.count("held-back") >= 8 and splits.count("tune") >= 8
 

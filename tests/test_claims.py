@@ -25,11 +25,13 @@ EXAMPLES = [
 MINIMAL = 'id = "x"\ngroup = "g"\nposition = 1\nstatement = "s"\nquestion = "q"\ndefinition = "d"\n'
 
 
-def test_fourteen_claims_in_the_order_of_the_groups():
+def test_the_claims_of_the_taxonomy_in_the_order_of_the_groups():
     claims = load_claims()
-    assert [c.id for c in claims] == [claim for group in GROUPS.values() for claim in group]
-    assert {c.id: c.group for c in claims} == {claim: group for group, ids in GROUPS.items() for claim in ids}
-    assert [c.position for c in claims] == list(range(1, 15))
+    ours = [claim for group in GROUPS.values() for claim in group]
+    assert [c.id for c in claims if c.id in ours] == ours  # a claim added later may stand among them
+    assert {c.id: c.group for c in claims if c.id in ours} == {
+        claim: group for group, ids in GROUPS.items() for claim in ids
+    }
 
 
 def test_the_four_first_asked():

@@ -206,7 +206,7 @@ def test_a_block_stops_everything(server: EutilsServer, row: str) -> None:
     with client(server) as ncbi:
         with pytest.raises(Blocked, match="blocked this address") as caught:
             ncbi.search("ketamine")
-        assert "info@ncbi.nlm.nih.gov" in str(caught.value)
+        assert "eutilities@ncbi.nlm.nih.gov" in str(caught.value)
         with pytest.raises(Blocked):
             ncbi.fetch(["1"])
     assert len(server.log) == 1

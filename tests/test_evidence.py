@@ -57,7 +57,14 @@ def test_one_trial_against_three_cohorts_is_mixed():
 def test_the_strongest_kind_decides_when_it_is_enough():
     weighed = weigh(counts(trial="1+3-", human="40+"))
     assert weighed.verdict == "mostly-against" and weighed.rests_on == ("trial",)
-    assert "40 support it" in weighed.words, "the other side is named"
+    assert "Among other kinds of study 40 support it and 0 find against it." in weighed.words
+
+
+def test_consistent_is_not_said_beside_a_finding_of_people_against():
+    assert weigh(counts(trial="3+", human="5+1-")).verdict == "mostly-support"
+    assert weigh(counts(trial="3-", case="1~")).verdict == "mostly-against"
+    assert weigh(counts(trial="3+", human="5+")).verdict == "consistent-support"
+    assert weigh(counts(trial="3+", preclinical="1-")).verdict == "consistent-support", "animals are told apart"
 
 
 def test_retracted_is_shown_not_counted():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -21,8 +22,13 @@ QUERIES = DATABASE["queries"]
 
 
 @pytest.fixture(scope="module")
-def connection(built: Path):
-    with closing(schema.connect_read_only(built)) as connection:
+def connection(built: Path, tmp_path_factory: pytest.TempPathFactory):
+    path = tmp_path_factory.mktemp("metadata") / "kb.db"
+    shutil.copyfile(built, path)
+    with closing(sqlite3.connect(path)) as writer, writer:
+        # The starter corpus has reviewers' tags only; a harvest brings some that the tagger is unsure of.
+        writer.execute("UPDATE tags SET origin = 'tagger', confidence = 0.3 WHERE id % 20 = 0")
+    with closing(schema.connect_read_only(path)) as connection:
         yield connection
 
 

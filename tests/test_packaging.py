@@ -11,7 +11,6 @@ import sys
 import urllib.request
 
 import pytest
-
 from conftest import ROOT
 
 SOURCE = shutil.ignore_patterns(".git", ".venv", "*.egg-info", "__pycache__", "build", "node_modules", "*.db*",

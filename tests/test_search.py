@@ -262,8 +262,16 @@ def test_a_title_outranks_a_passing_mention(connection):
 
 
 def test_a_question_whose_words_are_nowhere_together_gets_partial_answers(connection):
-    found = search.run(connection, "extinction midazolam zebrafish burn esketamine")
-    assert found.any_word and found.total
+    text = "extinction midazolam zebrafish burn esketamine"
+    found = search.run(connection, text, limit=500)
+    assert found.any_word
+    # Nearly everything holds some word, so only the nearest are given, best first.
+    assert len(found.ids) == found.total == found.unfiltered == search.NEAREST
+    whole = search.Ranking(connection, search.as_any(found.parsed), index_of(connection))
+    assert whole.mask.bit_count() > search.NEAREST
+    assert found.ids == whole.pick(index_of(connection), whole.mask, 0, search.NEAREST)
+    fewer = search.run(connection, text, Filters({"tier": ("preclinical",)}), limit=500)
+    assert 0 < fewer.total < search.NEAREST and set(fewer.ids) < set(found.ids)
 
 
 @pytest.mark.parametrize(
@@ -300,10 +308,36 @@ def test_snippets_mark_the_words(connection):
         ("does ketamine raise BDNF", "bdnf"),
         ("NMDA antagonist", "nmda-antagonism"),
         ("how long does it last", "durability"),
+        ("How long does it last?", "durability"),
+        ("is it safe?", "safety-tolerability"),
+        ("is ketamine safe for veterans with PTSD", "safety-tolerability"),
+        ("how fast", "rapid-onset"),
+        ("how long does ketamine take to work in PTSD", "rapid-onset"),
+        ("is it addictive?", "abuse-liability"),
+        ("does it help veterans", "ptsd-symptom-reduction"),
+        ("combat veterans with PTSD", "ptsd-symptom-reduction"),
+        ("does it help PTSD", "ptsd-symptom-reduction"),
+        ("does it stop suicidal thoughts", "suicidality-reduction"),
+        ("suicide in depression", "suicidality-reduction"),
+        ("does it help depression", "antidepressant-effect"),
+        ("does it work with therapy for PTSD", "psychotherapy-combination"),
+        ("did soldiers anaesthetised with ketamine develop less PTSD?", "anesthesia-at-injury"),
+        ("did soldiers anesthetized with ketamine develop less PTSD?", "anesthesia-at-injury"),
+        ("ketamine anaesthesia and PTSD", "anesthesia-at-injury"),
+        ("PTSD in people given ketamine when injured", "anesthesia-at-injury"),
+        ("PTSD in burned soldiers", "anesthesia-at-injury"),
+        ("wounded in combat, later PTSD", "anesthesia-at-injury"),
+        ("ketamine for surgery and PTSD", "anesthesia-at-injury"),
     ],
 )
 def test_questions_lead_to_claims(question, claim):
     assert search.matching_claims(question)[0] == claim
+
+
+def test_a_broad_word_never_hides_the_particular_claim():
+    assert search.matching_claims("PTSD after surgery") == ["anesthesia-at-injury", "ptsd-symptom-reduction"]
+    assert search.matching_claims("lasting fear") == ["durability", "fear-memory"]
+    assert search.matching_claims("zebrafish") == []
 
 
 def test_every_claim_has_its_question_words():
@@ -414,18 +448,36 @@ def test_the_rank_is_bm25s_from_the_first_to_the_last(connection):
     ]
     assert len(plain) > 100
     ranking = search.Ranking(connection, match, index_of(connection))
-    ranking.order = ranking.order[:5]  # as if only the first five had been ranked yet
-    assert ranking.pick(connection, index_of(connection), ranking.mask, 0, 5) == plain[:5]
-    assert len(ranking.order) == 5
-    assert ranking.pick(connection, index_of(connection), ranking.mask, 0, len(plain)) == plain
+    assert ranking.pick(index_of(connection), ranking.mask, 0, 1000) == plain
+    assert ranking.pick(index_of(connection), ranking.mask, 3, 4) == plain[3:7]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["ketamine", "ketamine NOT mice", "author:feder ketamine", "title:(ketamine OR bdnf)", "keta* -burn", '"fear"'],
+)
+def test_where_very_many_match_titles_come_first_and_nothing_is_lost(connection, monkeypatch, text):
+    match, index = search.parse(text).match, index_of(connection)
+    whole = search.Ranking(connection, match, index)
+    monkeypatch.setattr(search.Ranking, "RANKED", 3)
+    large = search.Ranking(connection, match, index)
+    ids = large.pick(index, large.mask, 0, 1000)
+    assert sorted(ids) == sorted(whole.pick(index, whole.mask, 0, 1000)) and len(ids) == len(set(ids)) > 3
+    parts = [i for start in range(0, len(ids), 7) for i in large.pick(index, large.mask, start, 7)]
+    assert parts == ids
+    titles = {row["id"]: row["title"].lower() for row in reading.cards(connection, ids)}
+    if text == "ketamine":
+        names = {"ketamine", "kétamine", "esketamine", "arketamine", "spravato"}
+        named = [bool(names & set(search.words_of(titles[i]))) for i in ids]
+        assert named == sorted(named, reverse=True) and not all(named)
 
 
 def test_results_longer_than_a_server_allows_a_value_to_be(connection):
     match = search.parse("ketamine").match
-    expected = list(search._rowids(connection, match, "", -1))
+    expected = list(search._rowids(connection, match))
     with closing(schema.connect_read_only(shared_site().path)) as limited:
         limited.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 300)
-        assert list(search._rowids(limited, match, "", -1)) == expected
+        assert list(search._rowids(limited, match)) == expected
 
 
 def test_the_index_follows_the_data(database):

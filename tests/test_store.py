@@ -8,7 +8,7 @@ import textwrap
 
 import pytest
 
-from harvest.record import Correction, Deleted, Landmark, Label, Quarantined, Section
+from harvest.record import Correction, Deleted, Label, Landmark, Quarantined, Section
 from kb import schema
 from kb.store import Store, UnknownArticle, title_key
 from kb.tagging import TAGGER_VERSION, load_claims, tag

@@ -184,7 +184,7 @@ def _apply(rule: _Rule, fact: Fact, s: Statement, hits: dict[str, list[Hit]]) ->
         return FactMade(fact, None, False, words)
     denied = not rule.keep_negation and _denied(s, trigger)
     agrees = _MEANS[rule.negated if denied else rule.says]
-    if agrees is False and s.strength == "possible" and not denied:
+    if agrees is False and s.strength == "possible" and not denied and not s.overstating:
         agrees = None  # "may", "could": no assertion that a fact could contradict
     too_much = (
         rule.overstates

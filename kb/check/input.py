@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import re
+import warnings
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -309,32 +310,32 @@ def _foreign(text: str) -> bool:
         return False
     if sum(1 for w in words if w.isascii()) < len(words) * 0.5:
         return True
+    if len(set(words)) < 8:
+        return False  # one short sentence over and over: too few words to tell a language by
     return sum(1 for w in words if w in _ENGLISH) < len(words) * 0.12
 
 
 # --- HTML ---------------------------------------------------------------------------------------------------
 _DROP = (
     "script style noscript template svg canvas iframe object embed form button input select textarea nav "
-    "footer aside "
-    "dialog audio video head menu map math"
+    "footer aside dialog audio video head menu map math"
 ).split()
 _NOT_ARTICLE = re.compile(
-    r"(?:^|[\s_-])(?:nav|navbar|menu|sidebar|footer|related|recommended|recommendations|comments?|comment-list|share|"
-    r"social|cookie|banner|breadcrumbs?|newsletter|subscribe|promo|advert|ads?|popup|modal|widget|pagination|"
-    r"skip-link|author-box|tags|read-next|you-may-like|teaser|teasers)(?:$|[\s_-])",
+    r"(?:^|[\s_-])(?:nav|navbar|menu|sidebar|footer|related|recommended|recommendations|comments?|"
+    r"comment-list|share|social|cookie|banner|breadcrumbs?|newsletter|subscribe|promo|advert|ads?|"
+    r"popup|modal|widget|pagination|skip-link|author-box|tags|read-next|you-may-like|teaser|teasers)(?:$|[\s_-])",
     re.IGNORECASE,
 )
 _HEADINGS = frozenset(("h1", "h2", "h3", "h4", "h5", "h6"))
 _BLOCKS = _HEADINGS | frozenset(
     "p li div section article main blockquote pre td th dt dd figcaption header table tr ul ol dl body html "
-    "br hr "
-    "summary details address caption center".split()
+    "br hr summary details address caption center".split()
 )
 _DEEPEST = 300  # elements inside each other; parsing takes the square of it, and an article needs some 30
 _TAG = re.compile(r"<(/?)([A-Za-z][A-Za-z0-9]{0,20})")
 _CLOSED_BY_ITSELF = frozenset(
-    "p li dd dt tr td th thead tbody tfoot option optgroup colgroup area base br col embed hr img input link meta "
-    "param source track wbr".split()
+    "p li dd dt tr td th thead tbody tfoot option optgroup colgroup area base br col embed hr img input link "
+    "meta param source track wbr".split()
 )
 
 
@@ -359,7 +360,9 @@ def _html(source: str, name: str) -> Document:
         )
     try:
         # The parser reads nothing but `source`: no entity, no address.
-        soup = BeautifulSoup(source, "lxml")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # XHTML, or text that looks like an address: both are fine here
+            soup = BeautifulSoup(source, "lxml")
     except Exception as error:  # a parser may fail in its own ways on hostile input; the user needs one line
         raise DraftProblem(f"{name or 'the page'} cannot be read as HTML: {type(error).__name__}") from None
     for tag in soup.find_all(_DROP):

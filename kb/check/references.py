@@ -26,8 +26,8 @@ _AUTHOR_YEAR = re.compile(
     rf"(?:['’]s)?[,\s]{{1,3}}\(?|,\s|\s\()((?:19|20)\d\d)[a-z]?\b"
 )
 _MONTHS = frozenset(
-    "January February March April May June July August September October November December In Since By "
-    "After Before "
+    "January February March April May June July August September October November December In Since By After "
+    "Before "
     "Until During Spring Summer Autumn Winter Fall Early Late Mid The Boston London York Washington".split()
 )
 
@@ -106,8 +106,8 @@ def find_references(
 
 def _resolve(r: Reference, connection: sqlite3.Connection) -> None:
     columns = (
-        "SELECT id, author_list, title, coalesce(journal, ''), year, retracted, "
-        "coalesce(retraction_note, ''), pmid, doi FROM articles "
+        "SELECT id, author_list, title, coalesce(journal, ''), year, retracted, coalesce(retraction_note, "
+        "''), pmid, doi FROM articles "
     )
     if r.kind == "pmid":
         rows = connection.execute(columns + "WHERE pmid = ? OR id = ?", (r.value, r.value)).fetchall()

@@ -30,8 +30,7 @@ FAILURES = {
 SCHEMA_VERSION = 1
 NOTICE = (
     "This informs; it is no medical advice. It reads abstracts, not whole papers, finds what its word lists "
-    "know, and "
-    "can miss a claim or take one amiss: open the studies before you rely on a verdict."
+    "know, and can miss a claim or take one amiss: open the studies before you rely on a verdict."
 )
 
 
@@ -180,7 +179,8 @@ def _quote_dict(q: Quote) -> dict[str, Any]:
         "population": q.population,
         "citation": q.citation,
         "url": q.url,
-        "sentence_from": "summary" if q.ours else "abstract",
+        "sentence_from": "none" if not q.sentence else "summary" if q.ours else "abstract",
+        "note": q.note,
     }
 
 
@@ -275,6 +275,22 @@ def _words_of(q: Quote) -> str:
     return _LABEL.sub("", q.sentence, count=1) if q.ours and _LABEL.match(q.sentence) else q.sentence
 
 
+def _note_of(q: Quote) -> str:
+    """What stands in the place of a sentence where no single one carries the finding."""
+    return f"reviewer's note: {q.note}" if q.note else "no single sentence: read the article"
+
+
+def verdict_words(j: Judged) -> str:
+    """The verdict in words, with what else is amiss: a reader must not miss a disagreement with the
+    record."""
+    words = VERDICTS[j.verdict]
+    if j.overstated and j.verdict != "overstated":
+        words += ", and " + VERDICTS["overstated"].lower()
+    if any(f.agrees is False for f in j.facts):
+        words += "; disagrees with a fact on record"
+    return words
+
+
 def _shown_before(report: Report) -> dict[tuple[int, int], int]:
     """(statement, claim) positions whose sentences on both sides have been shown already -> number of the
     statement.
@@ -363,9 +379,7 @@ def _text(report: Report, color: bool) -> list[str]:
         lines += [f"  {n + 1}. {printable(_short(j.statement.text))}" for n, j in worst]
     before = _shown_before(report)
     for number, j in enumerate(report.judged, 1):
-        label = VERDICTS[j.verdict]
-        if j.overstated and j.verdict not in ("overstated",):
-            label += ", and " + VERDICTS["overstated"].lower()
+        label = verdict_words(j)
         lines += ["", f"{number}. {printable(j.statement.text)}", "   " + paint(label, _COLORS[j.verdict])]
         if j.overstating:
             lines.append("   words: " + ", ".join(f"“{printable(w)}”" for w in j.overstating))
@@ -381,7 +395,11 @@ def _text(report: Report, color: bool) -> list[str]:
                 lines.append(f"     {heading}:" + ("" if quotes else f" {none}"))
                 for q in quotes:
                     origin = " (our summary)" if q.ours else ""
-                    lines.append(f"       “{printable(_words_of(q))}”{origin}")
+                    lines.append(
+                        f"       “{printable(_words_of(q))}”{origin}"
+                        if q.sentence
+                        else f"       [{printable(_note_of(q))}]"
+                    )
                     lines.append(
                         f"         {_STANCE_WORDS[q.stance]}; {_about(q)}. {printable(q.citation)} {q.url}"
                     )
@@ -416,7 +434,7 @@ def _markdown(report: Report) -> list[str]:
     if worst:
         lines += ["### Fix first", ""]
         lines += [
-            f"{place}. {_escape(_short(j.statement.text))} ({VERDICTS[j.verdict].lower()})"
+            f"{place}. {_escape(_short(j.statement.text))} ({verdict_words(j).lower()})"
             for place, (_, j) in enumerate(worst, 1)
         ]
         lines.append("")
@@ -428,7 +446,7 @@ def _markdown(report: Report) -> list[str]:
             "",
             f"> {_escape(j.statement.text)}",
             "",
-            f"**{VERDICTS[j.verdict]}**"
+            f"**{verdict_words(j)}**"
             + (
                 f": words that overstate: {', '.join('“' + _escape(w) + '”' for w in j.overstating)}"
                 if j.overstating
@@ -449,10 +467,8 @@ def _markdown(report: Report) -> list[str]:
                 for q in quotes:
                     origin = " (our summary)" if q.ours else ""
                     link = f"[{_escape(q.citation)}]({q.url})" if q.url else _escape(q.citation)
-                    lines.append(
-                        f"    - “{_escape(_words_of(q))}”{origin} {link} ({_STANCE_WORDS[q.stance]}; "
-                        f"{_about(q)})"
-                    )
+                    said = f"“{_escape(_words_of(q))}”{origin}" if q.sentence else f"({_escape(_note_of(q))})"
+                    lines.append(f"    - {said} {link} ({_STANCE_WORDS[q.stance]}; {_about(q)})")
         for f in j.facts:
             lines.append(
                 f"- On record ({_fact_words(f)}): {_escape(f.fact.statement)} As of {f.fact.as_of}: "
@@ -528,11 +544,9 @@ def verdict_card(
         f'<section class="kc-card kc-{j.verdict}" id="s{number}" aria-labelledby="h{number}">',
         f'<h3 id="h{number}"><a href="#m{number}" class="kc-number">{number}</a> '
         f'<span class="kc-badge"><span aria-hidden="true">{_MARKS[j.verdict]}</span> '
-        f"{_e(VERDICTS[j.verdict])}</span></h3>",
+        f"{_e(verdict_words(j))}</span></h3>",
         f'<p class="kc-said">{_highlight(s.text, j)}</p>',
     ]
-    if j.overstated and j.verdict != "overstated":
-        out.append(f"<p><strong>{_e(VERDICTS['overstated'])}, too.</strong></p>")
     if j.overstating or j.advice:
         words = ", ".join(f"“{_e(w)}”" for w in j.overstating)
         advice = "; ".join(_e(a) for a in j.advice)
@@ -570,8 +584,7 @@ def verdict_card(
     for f in j.facts:
         out.append(
             f'<div class="kc-fact"><p><strong>On record</strong> ({_e(_fact_words(f))}): '
-            f"{_e(f.fact.statement)} "
-            f"<small>{_e(f.fact.detail)}</small></p>"
+            f"{_e(f.fact.statement)} <small>{_e(f.fact.detail)}</small></p>"
             f'<p class="kc-source">As of {_e(f.fact.as_of)}. Source: '
             f"{_link(f.fact.source_url, f.fact.source_title)}</p></div>"
         )
@@ -615,8 +628,9 @@ def _quote_item(q: Quote, article_url: str) -> str:
     if article_url:
         own = f' <a href="{_e(article_url + quoted(q.article_id, safe="/:()"))}">details</a>'
     origin = " <em>(our summary, not the abstract)</em>" if q.ours else ""
+    said = f"<q>{_e(_words_of(q))}</q>{origin}" if q.sentence else f"<em>{_e(_note_of(q))}</em>"
     return (
-        f'<li class="kc-{_e(q.stance)}"><q>{_e(_words_of(q))}</q>{origin} <span class="kc-about">'
+        f'<li class="kc-{_e(q.stance)}">{said} <span class="kc-about">'
         f"{_e(_STANCE_WORDS[q.stance])}; {_e(_about(q))}. {_link(q.url, q.citation)}{own}</span></li>"
     )
 
@@ -631,8 +645,7 @@ def summary_html(report: Report) -> str:
     s = report.summary()
     chips = "".join(
         f'<li class="kc-{v}"><span class="kc-badge"><span aria-hidden="true">{_MARKS[v]}</span> '
-        f"{_e(label)}</span> "
-        f"<strong>{s['verdicts'][v]}</strong></li>"
+        f"{_e(label)}</span> <strong>{s['verdicts'][v]}</strong></li>"
         for v, label in VERDICTS.items()
         if s["verdicts"][v]
     )

@@ -19,7 +19,17 @@ from typing import Any
 from kb.check.document import Block, Document
 from kb.check.lexicon import Hit, Lexicon, Words, read_words
 
-__all__ = ["ClaimMade", "Figure", "Statement", "Word", "read_statements", "sentence_spans", "tidy"]
+__all__ = [
+    "COMPARABLE",
+    "ClaimMade",
+    "Comparison",
+    "Figure",
+    "Statement",
+    "Word",
+    "read_statements",
+    "sentence_spans",
+    "tidy",
+]
 
 LONGEST_SENTENCE = 1_200  # characters; a longer one is read in parts, cut at a space
 _SMALL_HEADING = 4  # words; a shorter heading names a topic and asserts nothing
@@ -123,6 +133,20 @@ class ClaimMade:
     general: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """The drug set against another treatment: the words that say so, those for the other, and in what.
+
+    `kind`: "effect" (works better, as well, less well), "speed" "reverse" (in favour of the other) or
+    "denied"; `tested`: the sentence reports one study.
+    """
+
+    word: Word
+    other: str
+    kind: str
+    tested: bool = False
+
+
 @dataclass(slots=True)
 class Statement:
     """One sentence, heading or bullet. `text` is tidied; document.text[start:end] is the original.
@@ -147,6 +171,8 @@ class Statement:
     personal: bool = False
     names_topic: bool = False
     about_drug: bool = False
+    about_receptor: bool = False
+    comparisons: list[Comparison] = field(default_factory=list)
     hits: dict[str, list[Hit]] = field(default_factory=dict)
     words: list[str] = field(default_factory=list)
     spans: list[tuple[int, int]] = field(default_factory=list)
@@ -183,7 +209,7 @@ class Rules:
     lexicon: Lexicon
     populations: tuple[str, ...]
     conditions: tuple[str, ...]
-    overstate: dict[str, bool]  # kind -> soft
+    overstate: dict[str, bool | str]  # kind -> soft
     masks: tuple[tuple[str, ...], ...]  # concepts that do not count inside the phrases of mask i
     rules: tuple[Rule, ...]
 
@@ -207,7 +233,7 @@ def load_rules() -> Rules:
         values = {k: tuple(v) if isinstance(v, list) else v for k, v in entry.items()}
         rule = Rule(**values)
         for name in (*rule.all, *rule.any, *rule.none, *rule.apart, rule.polarity):
-            if name and name not in phrases:
+            if name and name not in phrases and name not in _COMPUTED:
                 raise ValueError(
                     f"a rule for {rule.claim} names the concept {name!r}, which lexicon.toml does not have"
                 )
@@ -222,6 +248,13 @@ def load_rules() -> Rules:
     )
 
 
+# Claims on what ketamine achieves: to set it above another treatment here needs a study that compared both
+COMPARABLE = frozenset(
+    ("ptsd-symptom-reduction", "antidepressant-effect", "suicidality-reduction", "durability",
+     "safety-tolerability")
+)  # fmt: skip
+_COMPUTED = frozenset(("superiority",))  # concepts that this module finds out by itself
+
 # --- reading ------------------------------------------------------------------------------------------------
 _POINTS_BACK = frozenset(
     "it its they these those this such that effects feelings sensations symptoms most".split()
@@ -230,6 +263,8 @@ _BENEFIT = frozenset(("ptsd", "depression", "suicide", "strongbenefit", "antidep
 _FIGURATIVE = frozenset(
     "help helps helped helping advertise advertises describe describes like called call so".split()
 )
+_MODALS = frozenset(("may", "might", "could", "possibly", "perhaps", "whether", "potentially"))
+_CITED = re.compile(r"\bPMID\b|\bet\sal\b|\b10\.\d{4}|\((?:19|20)\d\d\)")
 _HARD_STOPS = frozenset(";:()–—")
 _TURNS = frozenset(("but", "however", "although", "though", "yet", "while", "whereas"))
 
@@ -277,6 +312,9 @@ def _sentences(document: Document, block: Block, rules: Rules) -> Iterator[tuple
         if not words.items:
             continue
         hits = _masked(rules.lexicon.find(words.items), rules.masks)
+        better = [span for span, _, kind in _set_against(words, hits) if kind == "effect"]
+        if better:
+            hits["superiority"] = better
         statement = Statement(text, start, end, block.kind, words=words.items, spans=words.spans, hits=hits)
         yield statement, words, opens
         opens = False
@@ -311,8 +349,16 @@ def _read(s: Statement, words: Words, context: _Context, rules: Rules) -> None:
     s.reports_a_study = "reported" in hits
     s.personal = any(w in ("i", "my", "me") for w in words.items)
     named, about = _about(s, context)
+    if _illness_alone(words, hits) or _only_research_need(words, hits):
+        named = about = False
     close = about and (named or "alias" in hits or words.items[0] in ("it", "its", "this"))
     s.about_drug = about
+    s.about_receptor = (
+        "nmda" in hits
+        and not {"drug", "alias"} & hits.keys()
+        and words.items[0] not in _POINTS_BACK
+        and (bool(s.conditions) or any(w.startswith(("memor", "intrusi")) for w in words.items))
+    )
     here = _condition(s, context)
     s.condition_in_context = here
     negations = [n for n in hits.get("negation", ()) if not _covered(n, hits.get("notnegation", []))]
@@ -383,12 +429,84 @@ def _read(s: Statement, words: Words, context: _Context, rules: Rules) -> None:
     s.claims = list(made.values())
     _strength(s, words)
     _overstating(s, words, negations, rules)
+    if not s.question:
+        _comparing(s, words, negations)
     context.previous = frozenset(made) if made else (context.previous if "anaphor" in hits else frozenset())
     if s.kind == "heading":
         risky = {"sideeffect", "safeword", "harmword"} & hits.keys() or {"risks", "risk", "safe"} & set(
             words.items
         )
         context.previous = frozenset(("safety-tolerability",)) if risky else context.previous
+
+
+def _illness_alone(words: Words, hits: dict[str, list[Hit]]) -> bool:
+    """The sentence describes the illness ("PTSD can take many forms"): nothing in it speaks of a
+    treatment."""
+    if {"drug", "alias", "nmda", "fast", "firstdose"} & hits.keys() or _TURNS & set(words.items):
+        return False
+    named = [h for n in ("ptsd", "depression", "illness") for h in hits.get(n, ())]
+    subject = [h for h in named if h.start <= 2]
+    verbs = hits.get("illnessverb", ())
+    if any(0 <= v.start - h.end <= 4 for h in subject for v in verbs):
+        return True
+    return any(0 <= h.start - v.end <= 3 and v.start <= 2 for h in named for v in hits.get("alsosuffer", ()))
+
+
+def _only_research_need(words: Words, hits: dict[str, list[Hit]]) -> bool:
+    """One clause that says no more than that something is, or has to be, studied."""
+    need = hits.get("researchneed")
+    if not need or any(words.stops[1:]) or need[0].start > 14:
+        return False
+    return not (_TURNS | {"and", "which", "because", "since", "so"}) & set(words.items)
+
+
+def _set_against(words: Words, hits: dict[str, list[Hit]]) -> Iterator[tuple[Hit, Hit, str]]:
+    """(words of the comparison up to the other treatment, the other treatment, "effect" or "speed")."""
+    tested = hits.get("tested_against", [])
+    rivals = hits.get("rival", ())
+    others = [r for r in rivals if not any(t.start < r.end and r.start < t.end for t in tested)]
+    for name, kind in (("better", "effect"), ("faster", "speed")):
+        for hit in hits.get(name, ()):
+            for other in others:
+                if not (0 <= other.start - hit.end <= 7 and other.end > hit.end):
+                    continue
+                between = range(hit.end, other.start)
+                if any(words.stops[i] for i in between) or any(t.start in between for t in tested):
+                    break
+                if "alone" not in words.items[other.end : other.end + 2]:
+                    worse = words.items[hit.start] in ("less", "fewer", "inferior")
+                    yield Hit(hit.start, other.end), other, "reverse" if worse else kind
+                break
+            else:
+                drug = [d for d in hits.get("drug", ()) if 0 <= d.start - hit.end <= 4]
+                before = [r for r in others if r.end <= hit.start]
+                if drug and before:
+                    yield Hit(hit.start, drug[0].end), before[-1], "reverse"
+    for hit in hits.get("nothingelse", ()):
+        yield hit, hit, "effect"
+
+
+def _comparing(s: Statement, words: Words, negations: list[Hit]) -> None:
+    tested = bool({"trial", "study"} & set(words.items)) or bool(_CITED.search(s.text))
+    for hit, other, kind in _set_against(words, s.hits):
+        therapy = s.hits.get("therapy")
+        if therapy and all(hit.start <= h.start < hit.end for h in therapy):
+            s.claims = [c for c in s.claims if c.claim != "psychotherapy-combination"]  # a rival, no partner
+        if "nothingelse" not in s.hits or hit != other:
+            inside = [n for n in negations if n.start < hit.start]
+            if _negated(hit, inside, words) or _doubted(hit, s.hits, words):
+                kind = "denied"
+        start, end = words.spans[hit.start][0], words.spans[hit.end - 1][1]
+        if any(c.word.start < end and start < c.word.end for c in s.comparisons):
+            continue
+        word = Word(s.text[start:end], start, end, "comparative")
+        s.comparisons.append(Comparison(word, s.verbatim(other) if other != hit else "", kind, tested))
+        plain = kind == "effect" and not tested and not s.personal and s.strength != "possible"
+        if plain and any(c.claim in COMPARABLE for c in s.claims):
+            inner = [w for w in s.overstating if start <= w.start and w.end <= end]
+            s.overstating = sorted(
+                [w for w in s.overstating if w not in inner] + [word], key=lambda w: w.start
+            )
 
 
 def _names_symptoms(items: list[str], made: dict[str, ClaimMade]) -> bool:
@@ -442,7 +560,12 @@ def _condition(s: Statement, context: _Context) -> str:
         context.condition = both[0]
     elif len(both) == 2:
         context.condition = context.majority
-    return context.condition or context.majority
+    elif any(word.startswith("antidepressant") for word in s.words):
+        return (
+            "depression"  # who "had not responded to antidepressants" is depressed, unless the text says else
+        )
+    ssri = any(word.startswith("ssri") for word in s.words)
+    return context.condition or context.majority or ("depression" if ssri else "")
 
 
 def _fires(rule: Rule, hits: dict[str, list[Hit]], negations: list[Hit], words: Words) -> Hit | None:
@@ -536,10 +659,12 @@ def _overstating(s: Statement, words: Words, negations: list[Hit], rules: Rules)
     if s.question:
         return
     found: list[Word] = []
-    seen: set[int] = set()
     for kind, soft in rules.overstate.items():
         for hit in s.hits.get(f"overstate:{kind}", ()):
-            if soft and s.strength == "possible":
+            if soft == "near":
+                if _MODALS & set(words.items[max(0, hit.start - 5) : hit.start]):
+                    continue
+            elif soft and s.strength == "possible":
                 continue
             if kind == "metaphor" and (s.strength != "certain" or _FIGURATIVE & set(words.items)):
                 continue
@@ -551,10 +676,11 @@ def _overstating(s: Statement, words: Words, negations: list[Hit], rules: Rules)
             if kind == "magnitude" and set(words.items[hit.end : hit.end + 2]) & {"ci", "confidence"}:
                 continue
             start, end = words.spans[hit.start][0], words.spans[hit.end - 1][1]
-            if start not in seen:
-                seen.add(start)
-                found.append(Word(s.text[start:end], start, end, kind))
-    s.overstating = sorted(found, key=lambda w: w.start)
+            found.append(Word(s.text[start:end], start, end, kind))
+    s.overstating = []
+    for word in sorted(found, key=lambda w: (w.start, -w.end)):  # of words within words the longer
+        if not any(w.start <= word.start and word.end <= w.end for w in s.overstating):
+            s.overstating.append(word)
 
 
 def _only_risks(s: Statement) -> bool:
@@ -570,8 +696,9 @@ def _only_risks(s: Statement) -> bool:
 _FIGURE = re.compile(
     r"(?<![\w.])(?P<n>\d{1,3}(?:,\d{3}){1,3}|\d{1,6}(?:\.\d{1,3})?)"
     r"(?:\s{0,2}(?:-|–|to)\s{0,2}(?P<m>\d{1,6}(?:\.\d{1,3})?))?"
-    r"\s{0,2}-?(?P<u>%|per\s?cent\b|percent\b|mg/kg(?:/h)?\b|mg\b|mcg\b|minutes?\b|mins?\b|hours?\b|hrs?\b|days?\b|weeks?\b"
-    r"|months?\b|years?\b|million\b|patients\b|people\b|participants\b|veterans\b|adults\b|infusions?\b|sessions?\b)?"
+    r"\s{0,2}-?(?P<u>%|per\s?cent\b|percent\b|mg/kg(?:/h)?\b|mg\b|mcg\b|minutes?\b|mins?\b|hours?\b"
+    r"|hrs?\b|days?\b|weeks?\b|months?\b|years?\b|million\b|patients\b|people\b|participants\b|veterans\b"
+    r"|adults\b|infusions?\b|sessions?\b)?"
 )
 _NUMBER_WORDS = {
     "one": 1,
@@ -587,8 +714,8 @@ _NUMBER_WORDS = {
     "twelve": 12,
 }
 _SPELLED = re.compile(
-    r"\b(?P<n>one|two|three|four|five|six|seven|eight|nine|ten|twelve)\s(?P<u>percent|per\scent|minutes?|hours?|days?|weeks?"
-    r"|months?|years?|infusions?|sessions?)\b",
+    r"\b(?P<n>one|two|three|four|five|six|seven|eight|nine|ten|twelve)\s(?P<u>percent|per\scent|minutes?|hours?"
+    r"|days?|weeks?|months?|years?|infusions?|sessions?)\b",
     re.IGNORECASE,
 )
 _UNITS = (

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kb.check.facts import FactMade
-from kb.check.statements import ClaimMade, Statement
+from kb.check.statements import COMPARABLE, ClaimMade, Comparison, Statement
 from kb.evidence import TIERS, Count, Weighed, weigh
 from kb.tagging import LOW_CONFIDENCE
 
@@ -26,22 +26,18 @@ __all__ = ["RULE_TEXT", "VERDICTS", "Evidence", "Judged", "JudgedClaim", "judge"
 
 RULE_TEXT = (
     "A statement is held against all abstracts of the knowledge base that report a finding on its claim, "
-    "weighed by "
-    "the rule shown on the pages of the claims. If they support it, it is well supported; supported, but "
-    "say for "
-    "whom, if the findings are only in animals, or none of them is in the condition or the people that the "
-    "sentence "
-    "names. If they point both ways it is disputed. If they point against it, it is contradicted, or "
-    "disputed "
-    "where the sentence is hedged or reports one study.",
+    "weighed by the rule shown on the pages of the claims. If they support it, it is well supported; "
+    "supported, but say for whom, if the findings are only in animals, or none of them is in the condition "
+    "or the people that the sentence names. If they point both ways it is disputed. If they point against "
+    "it, it is contradicted, or disputed where the sentence is hedged or reports one study.",
     "It is stronger than the evidence if its words promise more than any study can carry (a cure, proof, "
-    "everybody, "
-    "for good, no risk, figures above nine in ten without a study), if it says flatly what the evidence as "
-    "a whole "
-    "speaks against, or if it contradicts a fact on record in favour of the treatment.",
-    "A denial is held against the same evidence from the other side. A sentence that only says that proof "
-    "is lacking "
-    "is not contradicted by a single study.",
+    "everybody, for good, no risk, extremely effective, a top recommendation, figures above nine in ten "
+    "without a study), if it sets ketamine above another treatment, which findings on ketamine alone do not "
+    "show, if it says flatly what the evidence as a whole speaks against, or if it contradicts a fact on "
+    "record in favour of the treatment.",
+    "A denial is held against the same evidence from the other side. A sentence that only says that proof is "
+    "lacking is not contradicted by a single study. What NMDA receptors do in the illness, without ketamine, "
+    "is not supported by findings on ketamine.",
 )
 
 FOR_READERS = 3  # sentences shown on each side
@@ -82,7 +78,8 @@ _WORST = (
 @dataclass(slots=True)
 class Quote:
     """A sentence of an abstract, and where it is from. `ours`: it is from our summary, not from the
-    publisher.
+    publisher. `sentence` is "" where no single sentence carries the finding: then `note` is what the reviewer
+    wrote of it, if anybody reviewed it.
     """
 
     article_id: str
@@ -96,6 +93,7 @@ class Quote:
     n: int | None
     population: str
     ours: bool
+    note: str = ""
 
 
 @dataclass(slots=True)
@@ -140,8 +138,8 @@ class Evidence:
         column = "+t.claim_id" if len(wanted) > 3 else "t.claim_id"
         rows = self.connection.execute(
             "SELECT t.claim_id, t.stance, a.evidence_tier, a.retracted = 1 OR a.deleted IS NOT NULL, "
-            "t.confidence < ?, -coalesce(a.sample_size, 0), -coalesce(a.year, 0), t.article_id, t.sentence_id "
-            "FROM tags t JOIN articles a ON a.id = t.article_id "
+            "t.confidence < ?, -coalesce(a.sample_size, 0), -coalesce(a.year, 0), t.article_id, "
+            "t.sentence_id FROM tags t JOIN articles a ON a.id = t.article_id "
             f"WHERE {column} IN ({marks}) AND t.stance <> 'background'",
             (LOW_CONFIDENCE, *wanted),
         ).fetchall()
@@ -179,8 +177,8 @@ class Evidence:
             counts = dict.fromkeys(("supports", "mixed", "contradicts"), 0)
             marks = ",".join("?" * len(names))
             for stance, n in self.connection.execute(
-                "SELECT t.stance, count(DISTINCT t.article_id) "
-                "FROM tags t JOIN articles a ON a.id = t.article_id "
+                "SELECT t.stance, count(DISTINCT t.article_id) FROM tags t JOIN articles a ON a.id = "
+                "t.article_id "
                 f'JOIN "{table}" x ON x.article_id = a.id AND x.name IN ({marks}) '
                 "WHERE t.claim_id = ? AND t.stance <> 'background' AND a.retracted = 0 AND a.deleted IS NULL "
                 "AND a.evidence_tier IN ('systematic', 'trial', 'human', 'case') GROUP BY 1",
@@ -205,6 +203,8 @@ class Evidence:
 
     def _names(self, table: str, ids: list[str]) -> dict[str, list[str]]:
         names: dict[str, list[str]] = {}
+        if not ids:
+            return names
         marks = ",".join("?" * len(ids))
         for article, name in self.connection.execute(
             f"SELECT article_id, name FROM {table} WHERE article_id IN ({marks})", ids
@@ -230,16 +230,22 @@ class Evidence:
         key = (claim, candidate.stance, candidate.article_id)
         if key not in self.memory.quotes:
             row = self.connection.execute(
-                "SELECT a.id, s.text, a.author_list, a.title, "
-                "coalesce(a.journal_abbreviation, a.journal, ''), a.year, coalesce(a.study_design, ''), "
-                "coalesce(a.evidence_tier, ''), a.sample_size, coalesce(a.population, ''), "
-                "a.pmid, a.doi, a.pmcid, a.url, a.abstract_origin "
-                "FROM articles a LEFT JOIN sentences s ON s.id = ? WHERE a.id = ?",
+                "SELECT a.id, s.text, a.author_list, a.title, coalesce(a.journal_abbreviation, a.journal, "
+                "''), a.year, coalesce(a.study_design, ''), coalesce(a.evidence_tier, ''), a.sample_size, "
+                "coalesce(a.population, ''), a.pmid, a.doi, a.pmcid, a.url, a.abstract_origin FROM articles "
+                "a LEFT JOIN sentences s ON s.id = ? WHERE a.id = ?",
                 (candidate.sentence_id, candidate.article_id),
             ).fetchone()
+            note = None
+            if not row[1]:
+                note = self.connection.execute(
+                    "SELECT reason FROM tags WHERE article_id = ? AND claim_id = ? AND stance = ? "
+                    "AND origin = 'reviewer'",
+                    (candidate.article_id, claim, candidate.stance),
+                ).fetchone()
             self.memory.quotes[key] = Quote(
-                row[0], candidate.stance, row[1] or row[3], _citation(*row[2:6]), _url(row), row[5],
-                row[6], row[7], row[8], row[9], row[14] == "summary",
+                row[0], candidate.stance, row[1] or "", _citation(*row[2:6]), _url(row), row[5],
+                row[6], row[7], row[8], row[9], row[14] == "summary", note[0].strip() if note else "",
             )  # fmt: skip
         return self.memory.quotes[key]
 
@@ -368,8 +374,16 @@ def _weigh_against(
     if made.asserts == "question":
         return "question", words
     verdict = weighed.verdict
+    if s.about_receptor and made.claim == "nmda-antagonism":
+        result.limits = _limit_words("receptor")
+        return ("overstated" if s.overstating else "not-enough-evidence"), words
+    compared = _compared(made, s)
+    if compared:
+        result.limits = _limit_words(compared.kind, compared)
     soft = s.strength == "possible" or s.reports_a_study or s.personal or made.doubt or made.general
     if made.asserts == "denial":
+        if compared:
+            return "not-enough-evidence", words
         if verdict == "too-little":
             return ("well-supported" if made.doubt else "not-enough-evidence"), words
         if verdict in _AGAINST:
@@ -379,14 +393,30 @@ def _weigh_against(
         return "disputed", words
     if s.overstating:
         return ("contradicted" if verdict in _AGAINST else "overstated"), words
-    if verdict == "too-little":
+    if verdict == "too-little" or (compared and made.claim in COMPARABLE and verdict in _SUPPORT):
         return "not-enough-evidence", words
     if verdict in _AGAINST:
         return ("disputed" if soft and weighed.supports else "contradicted"), words
     if verdict == "mixed":
         return "disputed", words
-    result.limits = _limits(made, s, weighed, evidence)
+    result.limits = result.limits or _limits(made, s, weighed, evidence)
     return ("supported-with-limits" if result.limits else "well-supported"), words
+
+
+def _compared(made: ClaimMade, s: Statement) -> Comparison | None:
+    """The comparison with another treatment that the findings on this claim cannot carry."""
+    if made.asserts == "denial":
+        return next((c for c in s.comparisons if c.kind == "denied" and made.claim in COMPARABLE), None)
+    if made.claim in COMPARABLE:
+        return next((c for c in s.comparisons if c.kind in ("effect", "reverse")), None)
+    if made.claim == "rapid-onset":
+        return next((c for c in s.comparisons if c.kind == "speed"), None)
+    return None
+
+
+def _limit_words(kind: str, compared: Comparison | None = None) -> str:
+    limits = load_wording()["limits"]
+    return limits.get(kind, limits["effect"]).replace("{words}", compared.word.text if compared else "") + "."
 
 
 def _limits(made: ClaimMade, s: Statement, weighed: Weighed, evidence: Evidence) -> str:
@@ -430,9 +460,29 @@ def _suggest(claims: list[JudgedClaim], wrong: list[FactMade], verdict: str) -> 
     ]
     needy += [c for c in claims if c.judgement == "contradicted" and c.made.asserts == "denial"]
     for claim in sorted(needy, key=lambda c: _WORST.index(c.judgement))[:2]:
-        may = wording.get(claim.made.claim, {}).get("may", "")
+        entry = wording.get(claim.made.claim, {})
+        may = entry.get("may", "")
         tally = claim.limits or claim.weighed.words
-        if may:
+        if claim.judgement == "contradicted" and entry:
+            parts.append(_other_side(claim, entry["name"]))
+        elif may:
+            if claim.weighed.verdict != "consistent-support":
+                may += entry.get("differ", "")
             parts.append(f"{may}. ({tally})")
     parts += [f.fact.statement for f in wrong[:2]]
     return " ".join(parts)
+
+
+def _other_side(claim: JudgedClaim, name: str) -> str:
+    """What the evidence says against a statement that it contradicts, with the figures."""
+    w = claim.weighed
+    side, go = ("contradicts", "against") if claim.made.asserts == "claim" else ("supports", "for")
+    n = getattr(w, side)
+    if 2 * n > w.total:
+        return f"Most findings here go {go} the claim {name}: {n} of {w.total}. ({w.words})"
+    strongest = [t for t in w.tiers if t.tier.id in w.rests_on]
+    n, total = sum(getattr(t, side) for t in strongest), sum(t.total for t in strongest)
+    if 2 * n > total:
+        kinds = " and ".join(t.tier.many for t in strongest)
+        return f"The strongest studies here go {go} the claim {name}: {n} of {total} {kinds}. ({w.words})"
+    return f"The findings here weigh {go} the claim {name}. ({w.words})"

@@ -37,8 +37,10 @@ def handle(datasette: Any, request: Any, exception: Exception) -> Any:
         if isinstance(exception, NotFound):
             return await not_found(datasette, request, str(exception))
         if isinstance(exception, DatasetteError):
+            # Datasette says 500 for an argument it does not know (?_sort=nope): that is the request's fault.
+            status = 400 if exception.status == 500 else exception.status
             return await problem(
-                datasette, request, exception.status, exception.title or "This did not work", str(exception.message)
+                datasette, request, status, exception.title or "This did not work", str(exception.message)
             )
         if isinstance(exception, Base400):
             return await problem(

@@ -48,7 +48,10 @@ def atom(
             lines.append("The sentences are from a summary written by this project, not from the publisher's abstract.")
         for finding in row["findings"]:
             stance = text.STANCE[finding["stance"]][0]
-            lines.append(f"{text.claim_name(finding['claim'])}: {stance}. {text.without_label(finding['sentence'])}")
+            said = reading.without_label(finding["sentence"])
+            if not said and finding["review_note"]:
+                said = f"Reviewer's note, no sentence quoted: {finding['review_note']}"
+            lines.append(f"{text.claim_name(finding['claim'])}: {stance}. {said}".rstrip())
         mark = "Retracted: " if row["retracted"] else ""
         out += [
             "<entry>",

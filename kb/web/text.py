@@ -15,9 +15,11 @@ from urllib.parse import quote
 
 from markupsafe import Markup, escape
 
+from kb.evidence import VERDICTS, Weighed
+from kb.reading import without_label
 from kb.search import MARK, UNMARK
 from kb.store import REVIEWER_LANDMARK
-from kb.tagging import load_claims
+from kb.tagging import LOW_CONFIDENCE, load_claims
 from kb.tagging.lexicon import Lexicon
 
 STANCE = {
@@ -148,6 +150,22 @@ LOUD_CORRECTIONS = (
     "RetractedandRepublishedIn",
     "RetractionOf",
 )
+# Of tables with very many columns: those that a phone shows.
+MAIN_COLUMNS = {
+    "articles": (
+        "Link",
+        "id",
+        "title",
+        "abstract",
+        "journal",
+        "year",
+        "study_design",
+        "sample_size",
+        "population",
+        "retracted",
+        "deleted",
+    )
+}
 _MONTHS = ("January February March April May June July August September October November December").split()
 
 
@@ -236,14 +254,6 @@ def _claim_words(claim_id: str) -> Lexicon | None:
 
 
 _WORD = re.compile(r"\w+")
-_LABEL = re.compile(r"^[A-Z][A-Z &/,-]{2,60}:\s+")
-
-
-def without_label(sentence: str) -> str:
-    """A sentence without the section label that opens it ("RESULTS: ...")."""
-    return _LABEL.sub("", sentence or "")
-
-
 def mark_claim(sentence: str | None, claim_id: str) -> Markup:
     """The sentence, escaped, with the words that speak of the claim in <mark>."""
     text = without_label(sentence or "")
@@ -299,6 +309,30 @@ def listing(values: Iterable[str]) -> str:
     """ "a, b and c"."""
     items = [v for v in values if v]
     return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}" if items else ""
+
+
+# What the verdict on a claim is about, where "support" alone could be read as good news or bad.
+_SUBJECT = {"safety-tolerability": "safety", "abuse-liability": "this risk"}
+
+
+def verdict(claim_id: str, weighed: Weighed) -> str:
+    """The verdict in words; for risks with its subject: "Consistent support for this risk"."""
+    subject, base = _SUBJECT.get(claim_id), VERDICTS[weighed.verdict]
+    if not subject:
+        return weighed.label
+    joint = " for " if base.endswith("support") else " " if base.endswith("against") else " on "
+    return base + joint + subject + weighed.label.removeprefix(base)
+
+
+def unsure(tag: dict[str, Any]) -> bool:
+    """Whether the tagger made this tag without being sure of it, so that a reviewer should look."""
+    confidence = tag.get("confidence")
+    return tag.get("origin") != "reviewer" and confidence is not None and confidence < LOW_CONFIDENCE
+
+
+def claim_ids() -> tuple[str, ...]:
+    """The ids of the claims, in their order."""
+    return tuple(c.id for c in load_claims())
 
 
 _ACRONYMS = {"nmda": "NMDA", "bdnf": "BDNF", "ptsd": "PTSD"}

@@ -33,6 +33,7 @@ from kb.web.page import (
 PAGE_SIZE = 20
 FACETS = ("stance", "design", "population", "condition", "substance", "route", "dose", "schedule", "species")
 MOST_VALUES = 40  # of one filter; more come by name in the address
+FEW_LABELS = 10  # a claim with fewer labels has no accuracy figures worth showing
 EXPORTS = (("ris", "RIS"), ("bib", "BibTeX"), ("nbib", "NBIB"), ("csl.json", "CSL-JSON"), ("csv", "CSV"))
 # Three groups on the first page, where room is short; claim pages show every kind apart.
 HOME_TIERS = (
@@ -113,7 +114,7 @@ async def home(datasette: Any, request: Any) -> Response:
             "first": [c for c in data["claims"] if c["first_asked"]],
             "today": dt.date.today(),
             "description": "What published abstracts say for and against fourteen claims about ketamine and PTSD, with "
-            "the sentence, the study design and the PMID behind every vote.",
+            "the sentence, the study design and the source behind every vote.",
             "canonical": datasette.urls.path(""),
             "json_path": datasette.urls.path("index.json"),
             "home_rows": _home_rows,
@@ -327,6 +328,9 @@ async def claim(datasette: Any, request: Any) -> Response:
 
     data = await read(datasette, load)
     if data["claim"] is None:
+        known, dot, ending = claim_id.rpartition(".")
+        if dot and any(c["id"] == known for c in data["known"]):
+            return await _no_format(datasette, request, known, ending)
         hints = [{"href": claim_path(datasette, c["id"]), "text": c["question"]} for c in data["known"]]
         return await problem(
             datasette,
@@ -370,7 +374,8 @@ async def claim(datasette: Any, request: Any) -> Response:
             "title": f"{name}: for and against",
             "name": name,
             "current": "claims",
-            "description": f"{row['statement']} {row['weighed'].label}: {charts.side_words(_sides(row['weighed']))}.",
+            "description": f"{row['statement']} {text.verdict(claim_id, row['weighed'])}: "
+            f"{charts.side_words(_sides(row['weighed']))}.",
             "canonical": path,
             "json_path": path + ".json",
             "feed_path": path + ".atom",
@@ -390,7 +395,22 @@ async def claim(datasette: Any, request: Any) -> Response:
             "most": max([t.total for t in row["weighed"].tiers] or [1]),
             "tier_names": {t.id: t for t in TIERS},
             "accuracy": _claim_accuracy(claim_id),
+            "few_labels": FEW_LABELS,
+            "differ_note": _differ_note(data["differ"], row["weighed"]),
         },
+    )
+
+
+async def _no_format(datasette: Any, request: Any, claim_id: str, ending: str) -> Response:
+    path = claim_path(datasette, claim_id)
+    formats = [("", "The page"), (".json", "JSON"), (".atom", "Atom feed"), *((f".{e}", name) for e, name in EXPORTS)]
+    return await problem(
+        datasette,
+        request,
+        404,
+        "There is no such format",
+        f"The claim {claim_id} is here, but not in the format “{ending[:40]}”. It can be had as:",
+        hints=[{"href": path + end, "text": f"{name} ({end})" if end else name} for end, name in formats],
     )
 
 
@@ -410,6 +430,8 @@ def _claim_exports(datasette: Any, claim_id: str, filters: Filters, address: Add
     return [(label, datasette.urls.path(f"claims/{claim_id}.{ext}")) for ext, label in EXPORTS]
 
 
+# The rows of the table of substances.
+KETAMINES = ("ketamine", "esketamine", "arketamine", "norketamine", "hydroxynorketamine")
 # A table of how studies differ is worth showing from two rows with this many findings on.
 _ENOUGH_ROW, _ENOUGH = 2, 6
 
@@ -421,7 +443,7 @@ def _differ(connection: sqlite3.Connection, index: EvidenceIndex, claim_id: str)
         ("population", "Population"),
         ("species", "Species"),
         ("condition", "Condition"),
-        ("substance", "Substance"),
+        ("substance", "Form of ketamine"),
         ("dose", "Dose of ketamine"),
         ("route", "Route"),
         ("schedule", "Dosing"),
@@ -434,14 +456,31 @@ def _differ(connection: sqlite3.Connection, index: EvidenceIndex, claim_id: str)
             order = _ORDER.get(dimension)
             if order:
                 rows.sort(key=lambda r: order.index(r["value"]) if r["value"] in order else len(order))
+        if dimension == "substance":  # what was compared with it would read as if it were tested here
+            rows = [r for r in rows if r["value"] in KETAMINES]
         rows = [r for r in rows if r["value"] not in ("unspecified",)]
         if sum(r["total"] >= _ENOUGH_ROW for r in rows) < 2 or sum(r["total"] for r in rows) < _ENOUGH:
             continue
         rows = rows[:8]
         for row in rows:
             row["label"] = row["value"] if dimension == "time" else text.label(dimension, row["value"])
+            if row["value"] in ("healthy-volunteers", "healthy"):
+                row["label"] += " (may be controls)"
         tables.append({"dimension": dimension, "title": title, "rows": rows, "most": max(r["total"] for r in rows)})
     return tables
+
+
+def _differ_note(tables: list[dict[str, Any]], weighed: Any) -> str:
+    """Why the animals of these tables are not as many as the animal studies above them; "" if they are."""
+    by_kind = sum(t.total for t in weighed.tiers if t.tier.id == "preclinical")
+    rows = [r for t in tables if t["dimension"] == "population" for r in t["rows"] if r["value"] == "animals"]
+    if not rows or rows[0]["total"] == by_kind:
+        return ""
+    return (
+        f"“Animals” has {rows[0]['total']:,} where “By kind of study” has {by_kind:,} under animal and in-vitro "
+        "studies: the row has every counted study that names animals, systematic reviews and studies that also have "
+        "people included, and leaves out work on cells alone."
+    )
 
 
 def _report_text(subject: str, address: str) -> dict[str, str]:
@@ -849,6 +888,8 @@ async def about(datasette: Any, request: Any) -> Response:
             "json_path": path + ".json",
             "rule": RULE_TEXT,
             "accuracy": accuracy,
+            "few_labels": FEW_LABELS,
+            "missed": missed_stances(accuracy),
             "freshness": fresh,
             "tiers": TIERS,
             "version": __version__,
@@ -867,6 +908,26 @@ def accuracy_figures() -> dict[str, Any] | None:
         return json.loads(source.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
+
+
+def missed_stances(accuracy: dict[str, Any] | None) -> list[dict[str, Any]]:
+    """How often findings against and both ways are recognised, where the accuracy file has figures by stance.
+
+    Rows: stance, labels, recall and precision (shares, or None), measured on ("held_back", "cross_validated").
+    """
+    rows = []
+    for block in ("held_back", "cross_validated"):
+        by_stance = ((accuracy or {}).get(block) or {}).get("per_stance") or {}
+        for stance in ("contradicts", "mixed"):
+            figures = by_stance.get(stance)
+            if figures:
+                labels = figures.get("labels", figures.get("gold"))
+                recall = figures.get("recall", figures.get("r"))
+                precision = figures.get("precision", figures.get("p"))
+                rows.append(
+                    {"stance": stance, "labels": labels, "recall": recall, "precision": precision, "on": block}
+                )
+    return rows
 
 
 async def facts(datasette: Any, request: Any) -> Response:
@@ -976,5 +1037,5 @@ def _card_json(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _evidence_json(row: dict[str, Any]) -> dict[str, Any]:
-    names = (*_CARD, "stance", "confidence", "origin", "reason", "sentence", "section")
+    names = (*_CARD, "stance", "confidence", "origin", "reason", "sentence", "section", "review_note")
     return {name: row.get(name) for name in names}

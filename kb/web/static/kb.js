@@ -38,6 +38,15 @@ if (filters.length) {
   });
 }
 
+// Rows that a phone shows as lists stay rows of a table to a screen reader.
+for (const table of document.querySelectorAll("table.stacked")) {
+  const roles = { table: "table", "thead, tbody": "rowgroup", tr: "row", th: "columnheader", td: "cell" };
+  table.setAttribute("role", roles.table);
+  for (const [selector, role] of Object.entries(roles)) {
+    for (const part of table.querySelectorAll(selector)) part.setAttribute("role", role);
+  }
+}
+
 // Leave what says nothing out of the address: empty years, the usual order.
 for (const form of document.querySelectorAll("form.filters")) {
   form.addEventListener("formdata", (event) => {
