@@ -652,7 +652,8 @@ def _row(article: Article) -> dict[str, Any]:
 
 
 _FIELDS = {
-    kind: attrgetter(*(f.name for f in fields(kind))) for kind in (Author, MeshHeading, Grant, Correction, OtherAbstract)
+    kind: attrgetter(*(f.name for f in fields(kind)))
+    for kind in (Author, MeshHeading, Grant, Correction, OtherAbstract)
 }
 
 

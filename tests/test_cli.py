@@ -76,7 +76,9 @@ def test_search(built):
     assert "telepathy" in line and "nmda-antagonism" in line
 
 
-@pytest.mark.parametrize("text", ['"unclosed', "NMDA AND", "it's", "keta*", "bdnf(", "x" * 10_000, "🙂", "", "AND OR NOT"])
+@pytest.mark.parametrize(
+    "text", ['"unclosed', "NMDA AND", "it's", "keta*", "bdnf(", "x" * 10_000, "🙂", "", "AND OR NOT"]
+)
 def test_no_search_text_breaks_it(built, text):
     assert "Traceback" not in run("search", text, "--db", built)
 

@@ -77,7 +77,8 @@ def test_a_later_migration_keeps_search_right(database, monkeypatch):
 
 def test_ids_carry_their_rows_along(database):
     db = schema.connect(database)
-    old = db.execute("SELECT article_id FROM tags JOIN articles a ON a.id = article_id WHERE a.pmid IS NULL").fetchone()[0]
+    (old,) = db.execute(
+        "SELECT article_id FROM tags JOIN articles a ON a.id = article_id WHERE a.pmid IS NULL").fetchone()
     tags = db.execute("SELECT count(*) FROM tags WHERE article_id = ?", [old]).fetchone()[0]
     db.execute("UPDATE articles SET id = '77', pmid = '77' WHERE id = ?", [old])
     assert db.execute("SELECT count(*) FROM tags WHERE article_id = '77'").fetchone()[0] == tags > 0

@@ -104,7 +104,8 @@ def landmark(article, **values):
 
 @pytest.mark.parametrize(
     "known_by",
-    [{"id": "1", "pmid": "1"}, {"id": "doi:10.5555/test.1", "pmid": None}, {"id": "PMC77", "pmid": None, "doi": None, "pmcid": "PMC77"},
+    [{"id": "1", "pmid": "1"}, {"id": "doi:10.5555/test.1", "pmid": None},
+     {"id": "PMC77", "pmid": None, "doi": None, "pmcid": "PMC77"},
      {"id": "doi:10.1/other", "pmid": None, "doi": "10.1/other"}],
     ids=["pmid", "doi", "pmcid", "title and year"],
 )
@@ -116,7 +117,8 @@ def test_a_harvest_takes_a_landmark_over(store, article, known_by):
     store.retag(tag, TAGGER_VERSION)
     assert rows(store, "SELECT id, pmid, abstract_origin, source FROM articles") == [("1", "1", "publisher", "pubmed")]
     assert "randomized 40" in one(store, "SELECT abstract FROM articles")[0]
-    assert one(store, "SELECT origin, stance, reason FROM tags WHERE claim_id = 'ptsd-symptom-reduction'")[:2] == ("reviewer", "supports")
+    tag_of = "SELECT origin, stance FROM tags WHERE claim_id = 'ptsd-symptom-reduction'"
+    assert one(store, tag_of) == ("reviewer", "supports")
     assert one(store, "SELECT article_id, summary, verified FROM landmarks") == (
         "1", "RESULTS: We summarise: PTSD symptoms fell at one day.", "full")
     assert one(store, "SELECT sample_size FROM articles")[0] == 41
@@ -124,6 +126,37 @@ def test_a_harvest_takes_a_landmark_over(store, article, known_by):
     saved = store.save([landmark(article, title=title, **known_by)])
     assert (saved.new, saved.unchanged) == (0, 1)
     assert one(store, "SELECT abstract_origin FROM articles")[0] == "publisher"
+
+
+def test_our_summary_carries_the_reviewers_labels_only_until_the_real_abstract_comes(store, article):
+    everything = [Label(claim.id, "background", "read for this claim") for claim in load_claims()]
+    other = Landmark(summary=[Section("Read from end to end.")], labels=everything, verified="full")
+    store.save([landmark(article, id="1", pmid="1", title="Ketamine rapidly reduced depression in adults"),
+                landmark(article, id="2", pmid="2", title="The reviewers read for every claim", landmark=other)])
+    store.retag(tag, TAGGER_VERSION)
+    of_first = "SELECT claim_id, origin FROM tags WHERE article_id = '1'"
+    assert rows(store, of_first) == [("ptsd-symptom-reduction", "reviewer")]
+    store.save([article("1")])
+    store.retag(tag, TAGGER_VERSION)
+    tags = dict(rows(store, of_first))
+    assert tags["ptsd-symptom-reduction"] == "reviewer" and tags["antidepressant-effect"] == "tagger"
+
+
+def test_a_finding_is_not_shown_by_a_background_sentence(store, article):
+    summary = [Section("Ketamine may act on fear memories in veterans.", "BACKGROUND", "BACKGROUND"),
+               Section("Scores did not change.", "RESULTS", "RESULTS")]
+    note = Landmark(study_design="rct", summary=summary, verified="full",
+                    labels=[Label("fear-memory", "contradicts", "fear memories in veterans stayed as they were")])
+    store.save([landmark(article, id="1", pmid="1", sections=summary, landmark=note)])
+    store.retag(tag, TAGGER_VERSION)
+    assert one(store, "SELECT sentence_id, reason FROM tags") == (
+        None, "labelled by this project's reviewer: fear memories in veterans stayed as they were")
+
+
+def test_an_answer_older_than_what_is_here_changes_nothing(store, article):
+    store.save([article("1", title="Revised in 2024", revised="2024-05-01")])
+    assert store.save([article("1", title="As of 2020", revised="2020-01-01")]).unchanged == 1
+    assert one(store, "SELECT title FROM articles")[0] == "Revised in 2024"
 
 
 def test_a_shared_doi_does_not_merge_two_citations(store, article):
@@ -153,7 +186,8 @@ def test_a_persons_word_survives_retagging_and_harvest(store, article):
         assert one(store, "SELECT stance FROM tags WHERE claim_id = 'bdnf'")[0] == "background"
         assert one(store, "SELECT 1 FROM tags WHERE claim_id = 'rapid-onset'") is None
         store.save([article("1", title="A title that PubMed revised")])
-    assert ("tag:antidepressant-effect", "supports", "contradicts") in rows(store, "SELECT field, old, new FROM changes")
+    changes = rows(store, "SELECT field, old, new FROM changes")
+    assert ("tag:antidepressant-effect", "supports", "contradicts") in changes
 
 
 def test_review_refuses_nonsense(store, article):
