@@ -414,6 +414,10 @@ class Store:
                  "; ".join(f"{q}*" if major else q for q, _, major in m.qualifiers) or None)
                 for n, m in enumerate(a.mesh)
             ]
+            rows["article_mesh"] += [
+                (i, n, self._mesh_id(c, name, ui), 0, None)
+                for n, (name, ui, _) in enumerate(a.supplementary_concepts, len(a.mesh))
+            ]
             rows["publication_types"] += [(i, x) for x in dict.fromkeys(a.publication_types)]
             rows["keywords"] += [(i, x) for x in dict.fromkeys(a.keywords)]
             rows["trials"] += [(i, x) for x in dict.fromkeys(a.trials)]
@@ -634,7 +638,9 @@ def _row(article: Article) -> dict[str, Any]:
         "pages": article.pages or None, "published": article.published or None, "year": article.year,
         "language": article.language or None,
         "author_list": ", ".join(a.name for a in article.authors if a.role == "author"),
-        "mesh_list": "; ".join(m.descriptor for m in article.mesh), "keyword_list": "; ".join(article.keywords),
+        "mesh_list": "; ".join(
+            [*(m.descriptor for m in article.mesh), *(name for name, _, _ in article.supplementary_concepts)]),
+        "keyword_list": "; ".join(article.keywords),
         "retracted": int(retracted), "retraction_note": note, "url": article_url(article.pmid, doi, article.pmcid),
         "source": article.source, "status": article.status or None, "version": article.version,
         "copyright": article.copyright or None, "created": article.created or None,
@@ -645,7 +651,7 @@ def _row(article: Article) -> dict[str, Any]:
         [v for k, v in row.items() if k != "source"],
         [_said(record) for record in (*article.authors, *article.mesh, *article.grants, *article.corrections,
                                       *article.other_abstracts)],
-        article.substances, article.publication_types, article.trials,
+        article.substances, article.publication_types, article.trials, article.supplementary_concepts,
     )
     row["content_hash"] = hashlib.blake2b(marshal.dumps(said, 2), digest_size=16).hexdigest()
     return row

@@ -49,6 +49,13 @@ def test_children_are_replaced_not_doubled(store, article):
     assert one(store, "SELECT qualifiers FROM article_mesh")[0] == "therapeutic use*"
 
 
+def test_a_supplementary_concept_stands_among_the_mesh_headings(store, article):
+    store.save([article("1", supplementary_concepts=[("A Rare Disease", "C000657245", "Disease")])])
+    assert rows(store, "SELECT m.name, m.ui, x.major FROM article_mesh x JOIN mesh_headings m ON m.id = x.mesh_id "
+                       "ORDER BY x.position") == [("Ketamine", "D007649", 1), ("A Rare Disease", "C000657245", 0)]
+    assert one(store, "SELECT mesh_list FROM articles")[0] == "Ketamine; A Rare Disease"
+
+
 def test_every_change_moves_the_data_version(store, article):
     before = store.meta("data_version")
     store.save([article("1")])
