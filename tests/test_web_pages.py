@@ -680,6 +680,12 @@ def test_feeds_are_atom(site, path):
 # -- all pages ---------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("path", [*PAGES, "/kb", "/kb/articles", "/kb/trials-in-ptsd"])
+def test_every_page_says_which_state_of_the_data_it_shows(site, path):
+    footer = soup(site, path).select_one("footer.site-footer").get_text(" ", strip=True)
+    assert re.search(r"Data version \d+ · tagger \d{4}\.\d+\.\d+ · PubMed (harvested \d|not harvested)", footer), footer
+
+
 @pytest.mark.parametrize("path", PAGES)
 def test_every_page_has_its_head_in_order(site, path):
     page = soup(site, path)

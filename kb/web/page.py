@@ -178,8 +178,27 @@ def template_globals(datasette: Any) -> dict[str, Any]:
             return datasette.urls.row(name, parts[0], parts[1])
         return datasette.urls.table(name, parts[0]) if parts else datasette.urls.database(name)
 
+    async def version_stamp() -> str:
+        """Which state of the data a page shows: data version, tagger version, last harvest of PubMed."""
+
+        def load(connection: sqlite3.Connection) -> tuple[dict[str, str], str | None]:
+            known = dict(connection.execute(
+                "SELECT key, value FROM meta WHERE key IN ('data_version', 'tagger_version')").fetchall())
+            last = connection.execute(
+                "SELECT max(finished) FROM harvests WHERE source <> 'landmarks'").fetchone()[0]
+            return known, last
+
+        try:
+            known, last = await evidence_database(datasette).execute_fn(load)
+        except (NoEvidence, sqlite3.Error):
+            return ""  # an error page has to come out whatever the database is like
+        harvested = f"PubMed harvested {text.day(last)}" if last else "PubMed not harvested yet"
+        return (f"Data version {known.get('data_version', 'unknown')} · tagger "
+                f"{known.get('tagger_version', 'unknown')} · {harvested}")
+
     return {
         "site": SITE,
+        "version_stamp": version_stamp,
         "css_url": functools.partial(static_url, datasette, "kb.css"),
         "js_url": functools.partial(static_url, datasette, "kb.js"),
         "icon_url": functools.partial(static_url, datasette, "favicon.svg"),
