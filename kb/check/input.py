@@ -494,19 +494,9 @@ def _docx(data: bytes, name: str) -> Document:
                 with archive.open(entry) as part:
                     if len(part.read(entry.file_size + 1)) > entry.file_size:
                         raise DraftProblem(broken)
-    except (
-        zipfile.BadZipFile,
-        zipfile.LargeZipFile,
-        NotImplementedError,
-        RuntimeError,
-        EOFError,
-        OSError,
-        ValueError,
-    ):
-        raise DraftProblem(broken) from None
-    except Exception as error:  # zlib.error and its kin
-        if isinstance(error, DraftProblem):
-            raise
+    except DraftProblem:
+        raise
+    except Exception:  # what zipfile and zlib raise on a broken archive is not one family
         raise DraftProblem(broken) from None
     import docx
 
