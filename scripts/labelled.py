@@ -127,6 +127,21 @@ def read_examples() -> list[Labelled]:
     return out
 
 
+def read_written() -> list[Labelled]:
+    """Invented abstracts in our own words with their labels (tests/labels/written.jsonl): findings against a
+    claim, mixed ones, background that looks like a finding, and the claims for which few real labels exist.
+    """
+    out = []
+    for row in _lines(LABELS / "written.jsonl"):
+        title, *rest = row["sentences"]
+        gold = {
+            r["claim"]: (r["stance"], [normal(row["sentences"][i]) for i in r["sentences"]])
+            for r in row["rows"]
+        }
+        out.append(Labelled(row["id"], title, " ".join(rest), gold, "written"))
+    return out
+
+
 def set_groups(items: list[Labelled]) -> None:
     """Give near-duplicates (and the same abstract under two ids) one group number, so that no fold splits
     them.

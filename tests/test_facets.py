@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kb.tagging.facets import DESIGNS, POPULATIONS, Facets, read_facets
+from kb.tagging.facets import DESIGNS, POPULATIONS, Facets, _pack, _unpack, read_facets
 from kb.tagging.sentences import split
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -136,6 +137,16 @@ def test_sample_size(text: str, size: int | None) -> None:
             "Interviews had thematic analysis.",
             "qualitative",
         ),
+        (
+            "What ketamine therapy felt like: qualitative interviews with patients",
+            "Thirty-nine patients talked for an hour each; the talks were read by thematic analysis.",
+            "qualitative",
+        ),
+        (
+            "Bladder trouble and ketamine",
+            "In this case-control study 60 ketamine users were set against 60 people of like age.",
+            "case-control",
+        ),
         ("Ketamine in stressed mice", "METHODS: Mice had the forced swim test after ketamine.", "animal"),
     ],
 )
@@ -235,6 +246,115 @@ def test_population(title: str, abstract: str, population: str) -> None:
 def test_placebo_control_and_repeated_schedule() -> None:
     found = facets("Repeated ketamine", "Six infusions, placebo-controlled, thrice weekly.")
     assert (found.control, found.schedule) == ("placebo", "repeated")
+
+
+def test_a_drug_given_to_volunteers_is_no_study_of_the_illness_it_may_help() -> None:
+    found = facets(
+        "Psilocybin and face reading in healthy volunteers",
+        "Psilocybin may relieve depression and anxiety. Twenty volunteers took psilocybin or placebo.",
+    )
+    assert found.conditions == ["healthy"]
+
+
+def test_people_with_an_illness_beside_healthy_controls_keep_it() -> None:
+    found = facets(
+        "Ketamine and reward in patients with depression and healthy controls",
+        "Thirty patients with depression and 20 healthy controls received ketamine.",
+    )
+    assert {"depression", "healthy"} <= set(found.conditions)
+
+
+def test_low_mood_measured_in_users_is_an_outcome() -> None:
+    found = facets(
+        "Mood and memory of ketamine users: a cross-sectional survey",
+        "We surveyed 90 ketamine users about depressive symptoms, suicidal thoughts and their use.",
+    )
+    assert found.conditions == ["recreational-use"]
+
+
+def test_the_illness_of_a_user_treated_is_what_a_case_report_is_about() -> None:
+    found = facets(
+        "Severe depression in a former ketamine user: a case report",
+        "A 30-year-old man with depression, once a regular user at a nightclub, was given electroconvulsion.",
+    )
+    assert "depression" in found.conditions
+    assert "recreational-use" not in found.conditions
+
+
+@pytest.mark.parametrize("group", ["Eighteen recreational MDMA users", "18 regular ecstasy users"])
+def test_a_counted_group_of_users_in_a_trial_is_named(group: str) -> None:
+    found = facets(
+        "MDMA and driving: a randomized crossover trial", f"{group} took MDMA and placebo. They drove."
+    )
+    assert "recreational-use" in found.conditions
+
+
+@pytest.mark.parametrize(
+    ("title", "abstract", "schedule"),
+    [
+        (
+            "Ketamine twice: a randomized trial",
+            "Patients got a second dose a week later, weekly for a month.",
+            "repeated",
+        ),
+        (
+            "Esketamine in induction and maintenance therapy",
+            "Maintenance treatment was weekly.",
+            "maintenance",
+        ),
+        ("Esketamine at caesarean section", "Women got a single dose at the end of surgery.", "single"),
+        (
+            "Acute effects of LSD",
+            "Each volunteer was tested for acute effects in a counterbalanced design.",
+            "single",
+        ),
+        ("MDMA and trust: a randomized trial", "Healthy men took MDMA or placebo.", "single"),
+        ("Ketamine in daily life", "Sixty adults were asked about daily life.", ""),
+        ("Single-dose ketamine: a systematic review", "PubMed was searched for single dose trials.", ""),
+    ],
+)
+def test_schedule(title: str, abstract: str, schedule: str) -> None:
+    assert facets(title, abstract).schedule == schedule
+
+
+def test_the_drug_before_a_dose_has_it_when_two_are_as_near() -> None:
+    doses = facets("A study", "Doses were ketamine 0.5 mg/kg propofol 2 mg/kg in turn.").doses
+    assert [(dose.substance, dose.amount) for dose in doses] == [("ketamine", 0.5), ("propofol", 2.0)]
+
+
+def test_same_answer_whatever_the_order_of_hashing() -> None:
+    text = (
+        "Ketamine, propofol, fentanyl\\nPropofol 1 mg/kg, ketamine 1 mg/kg fentanyl 2 mg/kg in depression, "
+        "anxiety, PTSD; placebo, saline or midazolam twice weekly in 40 patients."
+    )
+    program = (
+        "from kb.tagging import read_facets, split\n"
+        f"title, _, abstract = '{text}'.partition('\\n')\n"
+        "print(read_facets(title, split(title, abstract), title + chr(10) + abstract))"
+    )
+    answers = {
+        subprocess.run(
+            [sys.executable, "-c", program],
+            capture_output=True,
+            text=True,
+            check=True,
+            cwd=ROOT,
+            env={**os.environ, "PYTHONHASHSEED": seed},
+        ).stdout
+        for seed in ("1", "2", "3")
+    }
+    assert len(answers) == 1
+    assert "ketamine" in answers.pop()
+
+
+@given(
+    st.lists(
+        st.lists(st.integers(-40_000_000, 40_000_000), min_size=14, max_size=14), min_size=1, max_size=40
+    )
+)
+def test_packed_weights_add_up_like_single_ones(rows: list[list[int]]) -> None:
+    packed = [_pack(dict(zip(DESIGNS, row, strict=True)), 1) for row in rows]
+    assert _unpack(sum(packed)) == [sum(column) for column in zip(*rows, strict=True)]
 
 
 def check(found: Facets, text: str) -> None:
@@ -353,6 +473,9 @@ def test_accuracy_on_abstracts_not_tuned_on() -> None:
     assert right(found["substances"]) >= 0.92
     assert right(found["population"]) >= 0.76
     assert right(found["sample size"]) >= 0.72
+    assert right(found["condition"]) >= 0.69
+    assert right(found["schedule"]) >= 0.60
+    assert right(found["study type"]) >= 0.76
 
 
 def test_scoring_says_why_it_skips(tmp_path: Path) -> None:

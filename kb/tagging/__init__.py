@@ -15,7 +15,7 @@ from kb.tagging.facets import Dose, Facets, read_facets
 from kb.tagging.language import language
 from kb.tagging.sentences import SECTIONS, Sentence, split
 
-TAGGER_VERSION = "2026.11.1"
+TAGGER_VERSION = "2026.11.2"
 LOW_CONFIDENCE = 0.55  # tags below this go to the review list: about every second of them is wrong
 
 __all__ = [

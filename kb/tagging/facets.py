@@ -10,11 +10,15 @@ from __future__ import annotations
 
 import json
 import re
+import struct
 import tomllib
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib import resources
+from itertools import repeat
+from operator import mul
 from typing import Any, Protocol
 
 __all__ = ["DESIGNS", "POPULATIONS", "Dose", "Facets", "read_facets"]
@@ -110,7 +114,11 @@ _LONG_TITLE = 400  # longer than this, a "title" is an abstract whose title is m
 
 def words_of(text: str) -> str:
     """The text as lower-case words between single spaces, with a space at both ends; apostrophes vanish."""
-    return " " + " ".join(_plain(text).translate(_WORDS, b"'").decode("ascii").split()) + " "
+    return " " + " ".join(_tokens(text)) + " "
+
+
+def _tokens(text: str) -> list[str]:
+    return _plain(text).translate(_WORDS, b"'").decode("ascii").split()
 
 
 def _plain(text: str) -> bytes:
@@ -121,7 +129,23 @@ def _plain(text: str) -> bytes:
 
 # ------------------------------------------------------------------ lexicon
 _GROUPS = ("substance", "condition", "species", "route", "population", "schedule", "control", "beside")
+_FOUND = (*_GROUPS, "design", "except", "restore")
 Key = tuple[str, str]  # group, name
+# Weights of all designs are packed into one whole number, a lane of 64 bits for each of DESIGNS, so that
+# sum() adds all designs at once. _ZERO keeps every lane above nought; _unpack takes it off again.
+_LANES = struct.Struct(f"<{len(DESIGNS)}q")
+_ZERO_LANE = 1 << 60
+_ZERO = sum(_ZERO_LANE << (64 * lane) for lane in range(len(DESIGNS)))
+_POINTS, _LOG_ODDS = 1000, 1_000_000  # whole numbers to a point of the cue table, and to one of the model
+
+
+def _pack(weights: Mapping[str, float], scale: int) -> int:
+    return sum(round(scale * weights.get(name, 0.0)) << (64 * lane) for lane, name in enumerate(DESIGNS))
+
+
+def _unpack(total: int) -> list[int]:
+    """The lanes, in the order of DESIGNS."""
+    return [lane - _ZERO_LANE for lane in _LANES.unpack((total + _ZERO).to_bytes(_LANES.size, "little"))]
 
 
 class _Lexicon:
@@ -130,11 +154,12 @@ class _Lexicon:
     def __init__(self, table: dict[str, Any]) -> None:
         self.data: dict[Key, dict[str, Any]] = {}
         # A term of one word by that word, a longer one by its first two words.
-        self.singles: dict[str, list[tuple[str, str, str]]] = {}
-        self.longer: dict[tuple[str, str], list[tuple[str, bool, str, str]]] = {}
-        self.computed: dict[str, dict[str, float]] = {}
-        self.types: list[tuple[str, frozenset[str], dict[str, float]]] = []
-        self.start = {name: float(value) for name, value in table["design"]["start"].items()}
+        self.singles: dict[str, list[tuple[str, str, Any]]] = {}
+        self.longer: dict[tuple[str, str], list[tuple[str, frozenset[tuple[str, str]], str, Any]]] = {}
+        self.computed: dict[str, int] = {}  # packed points
+        self.cues: dict[str, tuple[int, bool]] = {}  # packed points, in the title only?
+        self.types: list[tuple[frozenset[str], int]] = []
+        self.start = _pack(table["design"]["start"], _POINTS)
         self.rules = table["rules"]
         words = table["words"]
         self.subjects = tuple(f" {word} " for word in words["subjects"].split())
@@ -143,27 +168,32 @@ class _Lexicon:
         self.barrier = frozenset(words["barrier"].split())
         self.compared = frozenset(words["compared"].split())
         self.random, self.taken, self.not_taken = words["random"], words["taken"], words["not_taken"]
+        self.studied = frozenset(row["name"] for row in table["substance"] if row["kind"] == "study")
         for group in _GROUPS:
             for row in table[group]:
                 self.data[group, row["name"]] = row
         for cue in table["design"]["cue"]:
+            points = _pack(cue["weights"], _POINTS)
             if cue["where"] == "computed":
-                self.computed[cue["name"]] = cue["weights"]
+                self.computed[cue["name"]] = points
             elif cue["where"] == "type":
-                self.types.append((cue["name"], frozenset(cue["terms"]), cue["weights"]))
+                self.types.append((frozenset(cue["terms"]), points))
             else:
                 self.data["design", cue["name"]] = cue
+                self.cues[cue["name"]] = (points, cue["where"] == "title")
+        # The terms of the same entry that a term holds.
+        self.inner: dict[Key, dict[str, frozenset[str]]] = {}
         for (group, name), row in self.data.items():
-            row["except"] = [f" {phrase} " for phrase in row.get("except", ())]
-            row["restore"] = [f" {phrase} " for phrase in row.get("restore", ())]
-            row["strong"] = frozenset(f" {phrase} " for phrase in row.get("strong", ()))
-            for term in dict.fromkeys([*row["terms"], *(phrase.strip() for phrase in row["strong"])]):
-                parts = term.split()
-                if len(parts) == 1:
-                    self.singles.setdefault(term, []).append((f" {term} ", group, name))
-                else:
-                    rows = self.longer.setdefault((parts[0], parts[1]), [])
-                    rows.append((f" {term} ", len(parts) == 2, group, name))
+            strong = [f" {phrase} " for phrase in row.get("strong", ())]
+            row["strong"] = frozenset(strong)
+            terms = dict.fromkeys([*(f" {term} " for term in row["terms"]), *strong])
+            for term in terms:
+                self._add(term, group, name)
+            inner = {term: frozenset(t for t in terms if t != term and t in term) for term in terms}
+            self.inner[group, name] = {term: held for term, held in inner.items() if held}
+            for kind in ("except", "restore"):
+                for phrase in row.get(kind, ()):
+                    self._add(f" {phrase} ", kind, (group, name))
         self.single_keys = frozenset(self.singles)
         self.longer_keys = frozenset(self.longer)
         self.mesh: dict[str, list[Key]] = {}
@@ -171,11 +201,35 @@ class _Lexicon:
             for heading in row.get("mesh", ()):
                 self.mesh.setdefault(heading.lower(), []).append(key)
 
+    def _add(self, phrase: str, group: str, name: Any) -> None:
+        parts = phrase.split()
+        if len(parts) == 1:
+            self.singles.setdefault(parts[0], []).append((phrase, group, name))
+            return
+        pairs = list(zip(parts, parts[1:], strict=False))
+        self.longer.setdefault(pairs[0], []).append((phrase, frozenset(pairs[1:]), group, name))
+        for pair in pairs[1:]:
+            self.longer.setdefault(pair, [])
+
 
 @lru_cache(maxsize=1)
 def _lexicon() -> _Lexicon:
     source = resources.files("kb.tagging").joinpath("facets.toml").read_text(encoding="utf-8")
     return _Lexicon(tomllib.loads(source))
+
+
+# Words that the rules below ask for.
+_ASKED = frozenset(
+    "users will were was p 95 results inclusion vitro cultured cell model patients participants "
+    "volunteers".split()
+)
+
+
+@lru_cache(maxsize=1)
+def _vocabulary() -> frozenset[str]:
+    """All single words that any rule or weight asks for."""
+    lexicon, model = _lexicon(), _model()
+    return lexicon.single_keys | _ASKED | (model.known if model else set())
 
 
 @dataclass(slots=True)
@@ -185,7 +239,6 @@ class _Mention:
     name: str
     title: int  # times in the title
     count: int  # times in title and abstract
-    last: float  # where it is last named, 0..1
     phrases: list[str]
 
     @property
@@ -194,61 +247,78 @@ class _Mention:
 
 
 class _View:
-    """One abstract, prepared once for every facet. `found` is group -> name -> terms found."""
+    """One abstract, prepared once for every facet.
 
-    __slots__ = ("text", "words", "present", "title_words", "found", "lexicon", "mesh", "types")
+    `found` is group -> name -> terms found; under "except" and "restore" the name is a Key. `counts` is
+    word -> times, of the words that any rule or weight knows.
+    """
+
+    __slots__ = ("text", "words", "counts", "title_words", "found", "lexicon", "mesh", "types")
 
     def __init__(self, title: str, text: str, mesh: Iterable[str], types: Iterable[str]) -> None:
         self.lexicon = lexicon = _lexicon()
         self.text = text
-        self.words = words = words_of(text)
+        tokens = _tokens(text)
+        self.words = words = f" {' '.join(tokens)} "
         self.title_words = words_of(title) if len(title) <= _LONG_TITLE else "  "
         self.mesh = {heading.partition("/")[0].strip().lower() for heading in mesh}
         self.types = {words_of(kind).strip() for kind in types}
-        self.found: dict[str, dict[str, list[str]]] = {group: {} for group in _GROUPS}
-        self.found["design"] = {}
-        tokens = words.split()
-        self.present = present = set(tokens)
-        hits = [hit for word in present & lexicon.single_keys for hit in lexicon.singles[word]]
-        for pair in lexicon.longer_keys.intersection(zip(tokens, tokens[1:], strict=False)):
-            for phrase, whole, group, name in lexicon.longer[pair]:
-                if whole or phrase in words:
-                    hits.append((phrase, group, name))
-        found = self.found
-        for phrase, group, name in hits:
-            names = found[group]
-            if name in names:
-                names[name].append(phrase)
-            else:
-                names[name] = [phrase]
+        self.counts = counts = Counter(filter(_vocabulary().__contains__, tokens))
+        found: dict[str, dict[Any, list[str]]] = {group: {} for group in _FOUND}
+        self.found = found
+        singles, longer = lexicon.singles, lexicon.longer
+        for word in lexicon.single_keys.intersection(counts):
+            for phrase, group, name in singles[word]:
+                names = found[group]
+                if name in names:
+                    names[name].append(phrase)
+                else:
+                    names[name] = [phrase]
+        pairs = lexicon.longer_keys.intersection(zip(tokens, tokens[1:], strict=False))
+        for pair in pairs:
+            for phrase, rest, group, name in longer[pair]:
+                # A phrase of three words or more needs its other pairs, and then a look at the text.
+                if not rest or (pairs.issuperset(rest) and phrase in words):
+                    names = found[group]
+                    if name in names:
+                        names[name].append(phrase)
+                    else:
+                        names[name] = [phrase]
 
     def mention(self, group: str, name: str) -> _Mention | None:
         """Counts of an entry's terms less those of its `except` phrases; None if nothing is left."""
         phrases = self.found[group].get(name)
         if not phrases:
             return None
-        words, title = self.words, self.title_words
+        words, title, counts, key = self.words, self.title_words, self.counts, (group, name)
         if len(phrases) > 1:  # a term inside another ("depression" in "resistant depression") is counted once
-            phrases = [p for p in phrases if not any(q in p for q in phrases if q is not p)]
-        count = in_title = last = 0
+            inner = self.lexicon.inner[key]
+            if inner:
+                phrases = [p for p in phrases if p not in inner or inner[p].isdisjoint(phrases)]
+        count = in_title = 0
         for phrase in phrases:
-            count += words.count(phrase)
-            in_title += title.count(phrase)
-            last = max(last, words.rfind(phrase))
-        data = self.lexicon.data[group, name]
-        for phrase in data["except"]:
-            if phrase in words:
-                count -= words.count(phrase)
-                in_title -= title.count(phrase)
-        for phrase in data["restore"]:
+            count += counts[phrase[1:-1]] or words.count(phrase)
+            if phrase in title:
+                in_title += title.count(phrase)
+        for phrase in self.found["except"].get(key, ()):
+            count -= words.count(phrase)
+            in_title -= title.count(phrase)
+        for phrase in self.found["restore"].get(key, ()):
             count += words.count(phrase)
             in_title += title.count(phrase)
         if count <= 0:
             return None
-        return _Mention(name, max(in_title, 0), count, last / len(words), phrases)
+        return _Mention(name, max(in_title, 0), count, phrases)
+
+    def named_after(self, mention: _Mention, share: float) -> bool:
+        """Is the concept named in what follows this share of the text?"""
+        start = int(share * len(self.words)) + 1
+        return any(self.words.find(phrase, start) >= 0 for phrase in mention.phrases)
 
     def indexed(self, group: str) -> set[str]:
         """The entries of a group that the citation's MeSH headings name."""
+        if not self.mesh:
+            return set()
         return {
             name
             for heading in self.mesh
@@ -308,7 +378,7 @@ def read_facets(
         substances=substances,
         routes=_routes(view),
         doses=_doses(view),
-        schedule=_schedule(view),
+        schedule=_schedule(view, design, conditions),
         control=_control(view, design),
     )
 
@@ -346,18 +416,18 @@ def _species(view: _View, creatures: dict[str, _Mention]) -> list[str]:
 
 
 # ------------------------------------------------------------------ design
-_TYPE_WEIGHT = 0.6  # one point of a publication type in the model's log-odds: the indexer's word counts most
+_TYPE_WEIGHT = 600  # thousandths that one point of a publication type adds to the log-odds
 
 
 @dataclass(slots=True)
 class _Model:
-    """Weights of the design classifier (scripts/train_design.py): design -> start, feature -> weight."""
+    """Packed weights of the design classifier (scripts/train_design.py) by feature."""
 
-    start: dict[str, float]
-    cues: dict[str, dict[str, float]]
-    words: dict[str, dict[str, float]]
-    title_words: dict[str, dict[str, float]]
-    scores: dict[str, dict[str, float]]
+    start: int
+    cues: dict[str, int]
+    words: dict[str, int]
+    title_words: dict[str, int]
+    scores: list[int]  # by design, for a thousandth of a point each
     known: frozenset[str]
     known_title: frozenset[str]
 
@@ -371,76 +441,66 @@ def _model() -> _Model | None:
     raw = json.loads(file.read_text(encoding="utf-8"))
     classes = raw["classes"]
 
-    def by_design(table: dict[str, list[float]]) -> dict[str, dict[str, float]]:
-        return {design: {name: row[i] for name, row in table.items()} for i, design in enumerate(classes)}
+    def packed(row: list[float], scale: int = _LOG_ODDS) -> int:
+        return _pack(dict(zip(classes, row, strict=True)), scale)
 
+    start = dict.fromkeys(DESIGNS, -1e6) | dict(zip(classes, raw["start"], strict=True))  # no others
+    none = [0.0] * len(classes)
     return _Model(
-        dict(zip(classes, raw["start"], strict=True)),
-        by_design(raw["cues"]),
-        by_design(raw["words"]),
-        by_design(raw["title_words"]),
-        by_design(raw["scores"]),
+        _pack(start, _LOG_ODDS),
+        *(
+            {name: packed(row) for name, row in raw[part].items()}
+            for part in ("cues", "words", "title_words")
+        ),
+        [packed(raw["scores"].get(name, none), _LOG_ODDS // _POINTS) for name in DESIGNS],
         frozenset(raw["words"]),
         frozenset(raw["title_words"]),
     )
 
 
 def _design(view: _View, species: list[str], creatures: dict[str, _Mention], size: int | None) -> str:
-    scores, cues = design_scores(view, species, creatures, size)
+    total, cues = _design_points(view, species, creatures, size)
     rules = view.lexicon.rules
-    typed: dict[str, float] = {}
+    typed = 0
     if view.types:
-        for _, terms, weights in view.lexicon.types:
-            if not view.types.isdisjoint(terms):
-                for design, weight in weights.items():
-                    typed[design] = typed.get(design, 0.0) + weight
-    table = [scores.get(name, 0.0) + typed.get(name, 0.0) for name in DESIGNS]
-    ranked = sorted(table, reverse=True)
+        typed = sum(points for terms, points in view.lexicon.types if not view.types.isdisjoint(terms))
+    table = _unpack(total + typed)
+    second, first = sorted(table)[-2:]
     model = _model()
-    if model is None or ranked[0] - ranked[1] >= rules["design_plain"]:
-        return DESIGNS[table.index(ranked[0])]  # plain enough: the cue table decides
-    words = view.present & model.known
+    if model is None or first - second >= rules["design_plain"] * _POINTS:
+        return DESIGNS[table.index(first)]  # plain enough: the cue table decides
+    odds = model.start + _TYPE_WEIGHT * typed
+    odds += sum(map(model.words.__getitem__, model.known.intersection(view.counts)))
     title_words = model.known_title.intersection(view.title_words.split())
-    best, most = "other", float("-inf")
-    for design, points in zip(DESIGNS, table, strict=True):
-        if design not in model.start or points < ranked[0] - rules["design_reach"]:
-            continue
-        by_cue, by_score = model.cues[design], model.scores[design]
-        total = model.start[design] + _TYPE_WEIGHT * typed.get(design, 0.0)
-        total += sum(map(model.words[design].__getitem__, words))
-        total += sum(map(model.title_words[design].__getitem__, title_words))
-        total += sum(by_cue[name] for name in cues if name in by_cue)
-        total += sum(by_score[name] * value for name, value in scores.items() if name in by_score)
-        if total > most:
-            best, most = design, total
-    return best
+    odds += sum(map(model.title_words.__getitem__, title_words))
+    odds += sum(map(model.cues.get, cues, repeat(0)))
+    odds += sum(map(mul, model.scores, _unpack(total)))
+    least = first - rules["design_reach"] * _POINTS
+    reached = [lane for lane, points in enumerate(table) if points >= least]
+    return DESIGNS[max(reached, key=_unpack(odds).__getitem__)]
 
 
-def design_scores(
+def _design_points(
     view: _View, species: list[str], creatures: dict[str, _Mention], size: int | None
-) -> tuple[dict[str, float], list[str]]:
-    """Points of each design by the cue table (publication types apart), and the cues that gave them."""
+) -> tuple[int, list[str]]:
+    """Packed points by the cue table (publication types apart), and the cues that gave them."""
     lexicon, title = view.lexicon, view.title_words
-    scores = dict(lexicon.start)
+    total, known, computed = lexicon.start, lexicon.cues, lexicon.computed
     cues: list[str] = []
-    weighed: list[dict[str, float]] = []
     for name, phrases in view.found["design"].items():
-        data = lexicon.data["design", name]
-        if data["where"] == "title":
+        points, titled = known[name]
+        if titled:
             for phrase in phrases:
                 if phrase in title:
                     break
             else:
                 continue
         cues.append(name)
-        weighed.append(data["weights"])
+        total += points
     for name in _computed_cues(view, species, creatures, size):
         cues.append(name)
-        weighed.append(lexicon.computed[name])
-    for weights in weighed:
-        for design, weight in weights.items():
-            scores[design] = scores.get(design, 0.0) + weight
-    return scores, cues
+        total += computed[name]
+    return total, cues
 
 
 def design_features(
@@ -450,8 +510,9 @@ def design_features(
     view = _View(title, text[:_MOST_READ], (), ())
     creatures = _creatures(view, sentences)
     size, _ = _sample_size(view, sentences)
-    scores, cues = design_scores(view, _species(view, creatures), creatures, size)
-    return scores, cues, view.present, set(view.title_words.split())
+    total, cues = _design_points(view, _species(view, creatures), creatures, size)
+    scores = {name: points / _POINTS for name, points in zip(DESIGNS, _unpack(total), strict=True)}
+    return scores, cues, set(view.words.split()), set(view.title_words.split())
 
 
 def _computed_cues(
@@ -459,13 +520,17 @@ def _computed_cues(
 ) -> list[str]:
     words = view.words
     cues = []
-    will = words.count(" will ")
-    done = words.count(" were ") + words.count(" was ")
+    counts = view.counts
+    will, done = counts["will"], counts["were"] + counts["was"]
     if will >= 3 and will >= 0.6 * done:
         cues.append("planned")
     elif will >= 2 and will >= 0.3 * done:
         cues.append("planned-a-little")
-    if " inclusion criteria " in words and (" primary outcome " in words or " condition " in words):
+    if (
+        "inclusion" in counts
+        and " inclusion criteria " in words
+        and (" primary outcome " in words or " condition " in words)
+    ):
         cues.append("registry-form")
     human = creatures["humans"].count if "humans" in creatures else 0
     animals = [name for name in species if name != "humans"]
@@ -475,13 +540,21 @@ def _computed_cues(
             cues.append("animals-only")
         else:
             cues.append("animals-too")
-    elif human <= 1 and (" in vitro " in words or " cultured " in words or " cell line " in words):
+    elif human <= 1 and (
+        ("vitro" in counts and " in vitro " in words)
+        or "cultured" in counts
+        or ("cell" in counts and " cell line " in words)
+    ):
         cues.append("cells-only")
     if size is not None:
         cues.append("participants-counted")
     elif human <= 1:
         cues.append("no-participants")
-    if " p 0 " in words or " 95 ci " in words or " p 001 " in words or " results " in words:
+    if (
+        "results" in counts
+        or ("p" in counts and (" p 0 " in words or " p 001 " in words))
+        or ("95" in counts and " 95 ci " in words)
+    ):
         cues.append("results-given")
     return cues
 
@@ -510,7 +583,9 @@ def _substances(view: _View) -> list[str]:
         del weights["ketamine"]
     out = _ranked(weights)
     given = {
-        n: m.weight for n, m in kinds["comparator"].items() if m.title or (m.count >= 2 and m.last > 0.3)
+        n: m.weight
+        for n, m in kinds["comparator"].items()
+        if m.title or (m.count >= 2 and view.named_after(m, 0.3))
     }
     out += _ranked(given)
     if not out:
@@ -545,9 +620,9 @@ def _ketamine_besides(view: _View, plain: _Mention, enantiomers: list[_Mention])
 
 
 # ------------------------------------------------------------------ conditions
-_SUBJECT_NOUN = re.compile(
-    r"(?:patients|individuals|adults|subjects|participants|people|adolescents|veterans|persons|outpatients|inpatients"
-    r"|women|men|diagnosed|diagnosis|suffering|criteria|treatment|treating)(?: [a-z0-9]{1,14}){0,4} $"
+_SUBJECT_NOUNS = frozenset(
+    "patients individuals adults subjects participants people adolescents veterans persons outpatients "
+    "inpatients women men diagnosed diagnosis suffering criteria treatment treating".split()
 )
 
 
@@ -561,14 +636,86 @@ def _names_subjects(view: _View, mention: _Mention) -> bool:
                 break
             if words.startswith(view.lexicon.subjects, at + len(phrase) - 1):
                 return True
-            if _SUBJECT_NOUN.search(words, max(0, at - 44), at + 1):
+            if not _SUBJECT_NOUNS.isdisjoint(words[max(0, at - 44) : at].split()[-5:]):
                 return True
             at = words.find(phrase, at + len(phrase) - 1)
     return False
 
 
 _GIVEN = frozenset(("rct", "nonrandomized-trial", "protocol"))
+_NO_PARTICIPANTS = REVIEWS | {"animal", "in-vitro", "case-report"}
+_COUNTED_USERS = re.compile(
+    r" (?:[0-9]{1,4}|[a-z]{0,8}teen|eight|nine|ten|eleven|twelve|(?:twen|thir|for|fif|six|seven|eigh|nine)ty)"
+    r"(?: (?!who|of|and)[a-z0-9]{1,14}){1,4} users "
+)
+_AND_HEALTHY = re.compile(
+    r" (?:and|versus|vs|or) healthy | healthy (?:[a-z]{1,14} ){0,2}(?:and|versus|vs|or) "
+)
+_WELL = frozenset(("healthy", "recreational-use"))
+_ADDICTIONS = frozenset(("substance-use", "tobacco-use", "alcohol-use"))
 _OBSERVED = frozenset(("cross-sectional", "cohort", "case-control", "qualitative"))
+
+
+_STUDIED = re.compile(
+    r"(?:(?:patients|individuals|adults|subjects|participants|people|adolescents|veterans|persons|outpatients"
+    r"|inpatients|women|men|those|diagnosed|suffering)(?: [a-z0-9]{1,14})? (?:with|from|had|met|experiencing)"
+    r"|condition)(?: [a-z0-9]{1,14}){0,4} $"
+)
+
+
+def _have_it(view: _View, mention: _Mention) -> bool:
+    """Were people who have the condition studied ("adults with X", "X patients")?"""
+    words = view.words
+    for phrase in mention.phrases:
+        at = words.find(phrase)
+        for _ in range(6):
+            if at < 0:
+                break
+            if words.startswith(view.lexicon.subjects, at + len(phrase) - 1):
+                return True
+            if _STUDIED.search(words, max(0, at - 60), at + 1):
+                return True
+            at = words.find(phrase, at + len(phrase) - 1)
+    return False
+
+
+def _only_the_studied(view: _View, design: str, kept: dict[str, float]) -> None:
+    """Take out illnesses that volunteers or users do not have, and volunteers whom the text only mentions.
+
+    A drug given to healthy people "because it may help in X" is no study of X; low mood measured in
+    recreational users is an outcome.
+    """
+    title = view.title_words
+    ill = [name for name in kept if name not in _WELL]
+    if "healthy" in kept and ill:
+        titled = (" healthy " in title or " volunteers " in title) and " controls " not in title
+        if (
+            titled
+            and " patients " not in title
+            and not _AND_HEALTHY.search(title)
+            and design not in _OBSERVED
+        ):
+            for name in ill:
+                del kept[name]
+        elif design in _GIVEN and "patients" not in view.counts:
+            for name in ill:
+                mention = view.mention("condition", name)
+                if not mention.title and not _have_it(view, mention):
+                    del kept[name]
+        elif "model" in view.counts and " patients with schizophrenia " not in title:
+            kept.pop("schizophrenia", None)  # a drug model of the illness, not the ill
+        if design in {"protocol", "case-report"} and not titled and any(name in kept for name in ill):
+            del kept["healthy"]  # a criterion of a trial registration
+    if "recreational-use" in kept and ill:
+        if design == "case-report":
+            del kept["recreational-use"]
+        elif design in _OBSERVED and "patients" not in view.counts:
+            for name in ill:
+                if name in kept and name not in _ADDICTIONS:
+                    mention = view.mention("condition", name)
+                    disorder = mention.title and (" disorder " in title or " disorders " in title)
+                    if not disorder and not _have_it(view, mention):
+                        del kept[name]
 
 
 def _conditions(view: _View, design: str) -> list[str]:
@@ -578,7 +725,7 @@ def _conditions(view: _View, design: str) -> list[str]:
     plain: set[str] = set()  # kept whatever the others weigh
     for name, m in view.mentions("condition").items():
         data = lexicon.data["condition", name]
-        score = 3.0 * min(m.title, 1) + 0.5 * min(m.count, 6) + (0.5 if m.last > 0.6 else 0.0)
+        score = 3.0 * min(m.title, 1) + 0.5 * min(m.count, 6) + (0.5 if view.named_after(m, 0.6) else 0.0)
         if (m.title and not data.get("needs_subjects")) or _names_subjects(view, m):
             score += 2.5
         elif data.get("needs_subjects"):
@@ -594,17 +741,23 @@ def _conditions(view: _View, design: str) -> list[str]:
     top = max(weights.values(), default=0.0)
     least = max(rules["condition_least"], rules["condition_share"] * top)
     kept = {name: score for name, score in weights.items() if score >= least or name in plain}
+    _only_the_studied(view, design, kept)
+    words = view.words
     if (
-        "healthy" in kept
-        and " model " in view.words
-        and " patients with schizophrenia " not in view.title_words
+        not kept
+        and design not in _NO_PARTICIPANTS
+        and ("patients" not in view.counts or " patients with " not in words)
     ):
-        kept.pop("schizophrenia", None)  # a drug model of the illness, not the ill
-    if not kept and " patients " not in view.words:
-        if design in _GIVEN:
-            kept["healthy"] = 0.0  # people were given a drug and no illness is named
-        elif "recreational-use" in weights and design in _OBSERVED:
+        if design in _OBSERVED and "recreational-use" in weights and "patients" not in view.counts:
             kept["recreational-use"] = 0.0
+        elif design in _GIVEN and "patients" not in view.counts:
+            kept["healthy"] = 0.0  # people were given a drug and no illness is named
+        elif design in {*_GIVEN, "other"} and not lexicon.studied.isdisjoint(view.found["substance"]):
+            if "participants" in view.counts or "volunteers" in view.counts:
+                kept["healthy"] = 0.0
+    if design in _GIVEN and "recreational-use" in weights and "healthy" in kept and "users" in view.counts:
+        if _COUNTED_USERS.search(words):
+            kept["recreational-use"] = weights["recreational-use"]
     for name in view.indexed("condition"):
         kept.setdefault(name, weights.get(name, 0.0))
     for name in list(kept):
@@ -641,7 +794,8 @@ def _population(view: _View, design: str, species: list[str], conditions: list[s
         if c not in {"healthy", "recreational-use"} and not (c == "schizophrenia" and healthy_title)
     ]
     adults = bool(ill) and design not in {"review", "other"} and not out
-    if "healthy" in conditions and ("recreational-users" not in out or design not in _OBSERVED):
+    said = design in _GIVEN or "healthy" in view.found["condition"]
+    if "healthy" in conditions and said and ("recreational-users" not in out or design not in _OBSERVED):
         adults = adults and (not healthy_title or " patients " in view.title_words)
         out.append("healthy-volunteers")
     if adults:
@@ -656,14 +810,20 @@ def _routes(view: _View) -> list[str]:
     return _ranked({name: m.weight for name, m in view.mentions("route").items()})
 
 
-def _schedule(view: _View) -> str:
+def _schedule(view: _View, design: str, conditions: list[str]) -> str:
+    if design in REVIEWS:
+        return ""  # of many studies
     found = {name: m.weight for name, m in view.mentions("schedule").items()}
     if found.get("maintenance", 0) >= 3:
         return "maintenance"
     single, repeated = found.get("single", 0), found.get("repeated", 0)
     if single and single >= repeated:
         return "single"
-    return "repeated" if repeated else ""
+    if repeated:
+        return "repeated"
+    if "healthy" in conditions and design in {"rct", "nonrandomized-trial", "other"}:
+        return "single"  # experiments with volunteers give one dose a session
+    return ""
 
 
 def _control(view: _View, design: str) -> str:
@@ -720,7 +880,14 @@ def _number(raw: str) -> float:
 def _doses(view: _View) -> list[Dose]:
     text = view.text
     places: list[tuple[int, str]] = []
-    for written in _DOSE_UNITS:
+    sought = ["ug", "mcg"]  # each look at the whole text counts, so only for what can be there
+    if "mg" in view.words:
+        sought += ["mg", "MG", "Mg"]
+    if "gram" in text:
+        sought += ["milligram", "microgram"]
+    if not text.isascii():
+        sought += ["µg", "μg"]
+    for written in sought:
         at = text.find(written)
         while at >= 0:
             if at and text[at - 1] in "0123456789 -\xa0":
@@ -766,10 +933,19 @@ def _doses(view: _View) -> list[Dose]:
 
 def _minutes(text: str, start: int, end: int) -> tuple[float | None, int]:
     """How long the dose at start..end is given, and where the dose with that time ends."""
+    near = text[max(0, start - 70) : end + 60].lower()
+    if (
+        "min" not in near
+        and "hour" not in near
+        and "hr" not in near
+        and " h" not in near
+        and "-h" not in near
+    ):
+        return None, end
     match = _OVER.search(text, end, end + 60)
     if match is not None and ". " not in text[end : match.start()]:
         return _length(match), match.end()
-    match = _LONG.search(text, max(0, start - 70), end + 50)
+    match = _LONG.search(text, max(0, start - 70), end + 50) if "infusion" in near else None
     if match is not None:
         between = text[match.end() : start] if match.end() <= start else text[end : match.start()]
         if ". " not in between:
@@ -788,23 +964,21 @@ _DOSE_REACH = 40  # characters between a dose and its drug
 
 
 def _dose_substance(view: _View, start: int, end: int) -> str:
-    """The drug named nearest to the dose, "" if none is near."""
+    """The drug named nearest to the dose, the one before it if two are as near; "" if none is near."""
     after = words_of(view.text[end : end + _DOSE_REACH + 20])
     before = words_of(view.text[max(0, start - _DOSE_REACH - 20) : start])
-    best, nearest = "", (_DOSE_REACH, 0)
+    best: tuple[int, int, int, str] = (_DOSE_REACH, 2, 0, "")  # distance, side, minus length, name
     for name, phrases in view.found["substance"].items():
         if name in _NOT_DOSED:
             continue
         for phrase in phrases:
             at = after.find(phrase)
-            if 0 <= at and (at, -len(phrase)) < nearest:
-                best, nearest = name, (at, -len(phrase))
+            if at >= 0:
+                best = min(best, (at, 1, -len(phrase), name))
             at = before.rfind(phrase)
             if at >= 0:
-                away = len(before) - at - len(phrase)
-                if (away, -len(phrase)) < nearest:
-                    best, nearest = name, (away, -len(phrase))
-    return best
+                best = min(best, (len(before) - at - len(phrase), 0, -len(phrase), name))
+    return best[3]
 
 
 # ------------------------------------------------------------------ sample size
@@ -880,12 +1054,17 @@ def _sample_size(view: _View, sentences: Sequence[SentenceLike]) -> tuple[int | 
     return best, best_points
 
 
+_VERBS = (" were ", " was ", " completed ", " underwent ")
+
+
 def _counts(texts: list[str]) -> list[tuple[int, float]]:
     """Counts of people in some sentences, each with points."""
-    tokens = _plain(" | ".join(texts)).translate(_MARKED, b"'").decode("ascii").split()
+    lexicon = _lexicon()
+    joined = " | ".join(texts)
+    tokens = _plain(joined).translate(_MARKED, b"'").decode("ascii").split()
     out: list[tuple[int, float]] = []
     last_end, run, run_points = -9, 0, 0.0
-    people, barrier = _lexicon().people, _lexicon().barrier
+    people, barrier = lexicon.people, lexicon.barrier
     for i in [i for i, token in enumerate(tokens) if token in people]:
         for j in range(i - 1, max(-1, i - 8), -1):
             token = tokens[j]
@@ -908,21 +1087,35 @@ def _counts(texts: list[str]) -> list[tuple[int, float]]:
                 run_points = points
                 last_end = i
                 break
+    then_verb, shares = _number_then_verb(joined), " to " in joined
     for text in texts:
         if "=" in text:
             out += _equal_counts(text)
+        shared = shares and " to " in text and " and " in text
+        if not (then_verb or shared):
+            continue
         by_lot = "andom" in text or "assigned" in text or "allocated" in text
-        if by_lot or "enrolled" in text or "included" in text or "analy" in text:
+        if then_verb and (by_lot or "enrolled" in text or "included" in text or "analy" in text):
             for match in _THEN_VERB.finditer(text):
                 at = match.start()
                 if at and text[at - 1] in "0123456789.,":
                     continue
                 verb = match.group(2)
                 out.append((int(match.group(1).replace(",", "")), 5.0 if verb.startswith("random") else 3.0))
-        if by_lot and " and " in text and " to " in text:
+        if by_lot and shared:
             for match in _TO_AND_TO.finditer(text):
                 out.append((int(match.group(1)) + int(match.group(2)), 5.5))
     return out
+
+
+def _number_then_verb(text: str) -> bool:
+    for verb in _VERBS:
+        at = text.find(verb)
+        while at > 0:
+            if text[at - 1] in "0123456789":
+                return True
+            at = text.find(verb, at + 1)
+    return False
 
 
 def _other_group(tokens: list[str], last: int, first: int, noun: int) -> bool:
@@ -957,6 +1150,13 @@ def _equal_counts(text: str) -> list[tuple[int, float]]:
     return [(total, 2.9)]
 
 
+def _any_in(words: Iterable[str], text: str) -> bool:
+    for word in words:  # quicker than any() over a generator
+        if word in text:
+            return True
+    return False
+
+
 def _points(tokens: list[str], first: int, last: int, noun: int) -> float:
     lexicon = _lexicon()
     before = " ".join(tokens[max(0, first - 6) : first])
@@ -967,11 +1167,11 @@ def _points(tokens: list[str], first: int, last: int, noun: int) -> float:
     ):
         points += 2.0
     near = before[-30:] + " " + after[:40]
-    if any(word in near for word in lexicon.random):
+    if _any_in(lexicon.random, near):
         points += 2.0
-    elif any(word in near for word in lexicon.taken):
+    elif _any_in(lexicon.taken, near):
         points += 1.0
-    if any(word in near for word in lexicon.not_taken):
+    if _any_in(lexicon.not_taken, near):
         points -= 3.0
     if after.startswith(("per ", "each", "in each")):
         points -= 3.0

@@ -91,7 +91,7 @@ class _Line:
     place: str = ""
     words: list[str] | None = None  # "w:..." features, shared by all claims
     general: list[str] | None = None  # the other features of the sentence alone
-    base: tuple[float, ...] | None = None  # the model's sum over both, filled on first use
+    base: int | None = None  # the model's sum over both, filled on first use
 
 
 @dataclass(slots=True)

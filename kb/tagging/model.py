@@ -11,9 +11,10 @@ from __future__ import annotations
 import json
 import math
 from bisect import bisect_right
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from importlib import resources
-from operator import add
+from itertools import repeat
 from typing import Any
 
 from kb.tagging.claims import load_claims
@@ -39,8 +40,27 @@ def _sigmoid(value: float) -> float:
     return 1.0 / (1.0 + math.exp(-value)) if value > -60 else 0.0
 
 
-def _total(rows: list[tuple[float, ...]]) -> tuple[float, ...]:
-    return tuple(map(sum, zip(*rows, strict=False))) if rows else _ZERO
+# The weights of one feature are packed into one whole number, a lane of _LANE bits for each output, in ten
+# thousandths: adding two such numbers adds all outputs at once, so that sum() does the work. A lane holds
+# +-53,000, far more than the few hundred weights of an abstract add up to.
+_LANE = 30  # one digit of a whole number in CPython
+_MASK, _HALF, _FULL = (1 << _LANE) - 1, 1 << (_LANE - 1), 1 << _LANE
+_SCALE = 10_000.0
+
+
+def _pack(weights: Sequence[float]) -> int:
+    return sum(round(value * _SCALE) << (_LANE * lane) for lane, value in enumerate(weights))
+
+
+def _unpack(total: int, lanes: int) -> list[float]:
+    out = []
+    for _ in range(lanes):
+        low = total & _MASK
+        if low >= _HALF:
+            low -= _FULL
+        out.append(low / _SCALE)
+        total = (total - low) >> _LANE
+    return out
 
 
 @lru_cache(maxsize=64)
@@ -137,27 +157,51 @@ def vector(
     )
 
 
+class _Columns(dict):
+    """Packed document weights by feature, for all claims side by side; each is packed on first use."""
+
+    def __init__(self, data: dict[str, Any], claims: list[str]) -> None:
+        super().__init__()
+        self._shared, self._tables = data["shared"], [data["claims"].get(claim, {}) for claim in claims]
+        # A claim has a weight of its own under its own name: how common it is.
+        self.bias = _pack(
+            [
+                bias + own
+                for claim, table in zip(claims, self._tables, strict=True)
+                for bias, own in zip(data["bias"], table.get(claim, _ZERO), strict=True)
+            ]
+        )
+        self._known = set(self._shared).union(*self._tables)
+
+    def __missing__(self, feature: str) -> int:
+        if feature not in self._known:
+            return 0
+        shared = self._shared.get(feature, _ZERO)
+        weights = [
+            a + b
+            for table in self._tables
+            for a, b in zip(shared, table.get(feature, _ZERO), strict=True)
+        ]
+        self[feature] = packed = _pack(weights)
+        return packed
+
+
 class Model:
     """The three stages, read from the parsed model.json."""
 
     def __init__(self, data: dict[str, Any]) -> None:
         self.version: str = data["version"]
         line = data["line"]
-        shared = {name: tuple(w) for name, w in line["shared"].items()}
-        self._line_bias = tuple(line["bias"])
+        shared = {name: _pack(w) for name, w in line["shared"].items()}
+        self._line_bias = _pack(line["bias"])
         self._line_shared = shared
-        self._line_claim = {c: {n: tuple(w) for n, w in table.items()} for c, table in line["claims"].items()}
-        self._line_pair: dict[str, dict[str, tuple]] = {}
-        for claim, table in self._line_claim.items():
-            merged = dict(shared)
-            for name, weights in table.items():
-                merged[name] = tuple(map(add, shared[name], weights)) if name in shared else weights
-            self._line_pair[claim] = merged
-        document = data["document"]
-        self._document_bias = tuple(document["bias"])
-        self._document_shared = {n: tuple(w) for n, w in document["shared"].items()}
-        self._document_claim = {c: {n: tuple(w) for n, w in t.items()} for c, t in document["claims"].items()}
-        self._document_known = set(self._document_shared).union(*self._document_claim.values())
+        self._line_claim = {c: {n: _pack(w) for n, w in t.items()} for c, t in line["claims"].items()}
+        self._line_pair = {
+            claim: shared | {name: shared.get(name, 0) + weights for name, weights in table.items()}
+            for claim, table in self._line_claim.items()
+        }
+        self._claims = [claim.id for claim in load_claims()]
+        self._document = _Columns(data["document"], self._claims)
         self._trees = [[tuple(tree) for tree in trees] for trees in data["final"]["trees"]]
         self._base = tuple(data["final"]["base"])
         self._columns = data["final"].get("columns")
@@ -168,38 +212,27 @@ class Model:
         """Scores of the sentences of one claim, parallel to `rows`."""
         shared, extra = self._line_shared, self._line_claim.get(claim, {})
         merged = self._line_pair.get(claim, shared)
+        none = repeat(0)
         out = []
         for row in rows:
             line = reading.lines[row.index]
             base = line.base
             if base is None:
-                found = [w for w in map(shared.get, line.words or ()) if w]
-                found += [w for w in map(shared.get, line.general or ()) if w]
-                found.append(self._line_bias)
-                base = line.base = _total(found)
-            found = [w for w in map(merged.get, row.features) if w]
-            found += [w for w in map(extra.get, line.general or ()) if w]
-            found.append(base)
-            out.append(tuple(map(_sigmoid, _total(found))))
+                base = self._line_bias + sum(map(shared.get, line.words or (), none))
+                line.base = base = base + sum(map(shared.get, line.general or (), none))
+            total = base + sum(map(merged.get, row.features, none))
+            total += sum(map(extra.get, line.general or (), none))
+            out.append(tuple(map(_sigmoid, _unpack(total, _WIDTH))))
         return out
 
-    def document(self, features: list[str], claims: list[str]) -> dict[str, Scores]:
+    def document(self, features: Iterable[str], claims: list[str]) -> dict[str, Scores]:
         """Document scores (not yet squashed) for each of `claims`."""
         if not claims:
             return {}
-        features = self._document_known.intersection(features)
-        found = [w for w in map(self._document_shared.get, features) if w]
-        found.append(self._document_bias)
-        base = _total(found)
-        out = {}
-        for claim in claims:
-            table = self._document_claim.get(claim, {})
-            rows = [table[f] for f in table.keys() & features]
-            if claim in table:
-                rows.append(table[claim])
-            rows.append(base)
-            out[claim] = _total(rows)
-        return out
+        columns = self._document
+        scores = _unpack(columns.bias + sum(map(columns.__getitem__, features)), _WIDTH * len(self._claims))
+        at = {claim: number * _WIDTH for number, claim in enumerate(self._claims)}
+        return {claim: tuple(scores[at[claim] : at[claim] + _WIDTH]) for claim in claims}
 
     def final(self, values: list[float]) -> list[float]:
         """Probabilities of the OUTCOMES; they sum to 1."""
