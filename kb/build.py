@@ -10,7 +10,7 @@ from typing import Any
 
 from harvest import landmarks
 from kb.store import Saved, Store, now
-from kb.tagging import TAGGER_VERSION, load_claims, tag
+from kb.tagging import TAGGER_VERSION, load_claims, tag_many
 
 
 def facts() -> list[dict[str, Any]]:
@@ -28,7 +28,7 @@ def build(path: str | Path, progress: Callable[[int], None] | None = None) -> tu
         store.sync_claims(load_claims())
         store.sync_facts(facts())
         saved = save_landmarks(store)
-        tagged = store.retag(tag, TAGGER_VERSION, progress=progress)
+        tagged = store.retag(tag_many, TAGGER_VERSION, progress=progress)
         if saved.new or saved.changed or tagged:
             store.set_meta("built", now())
         if store.meta("tagger_version") is None:

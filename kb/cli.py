@@ -6,6 +6,7 @@ import json
 import os
 import sqlite3
 import sys
+from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -98,25 +99,27 @@ def tag(db: Path, input_: TextIO | None, output: Path | None, everything: bool) 
     if output is not None:
         raise click.UsageError("--output goes with --input")
     from kb.store import Store
-    from kb.tagging import TAGGER_VERSION
-    from kb.tagging import tag as tagger
+    from kb.tagging import TAGGER_VERSION, tag_many
 
     with Store(db, create=False) as store:
         total = store.connection.execute("SELECT count(*) FROM articles").fetchone()[0] if everything \
             else store.untagged(TAGGER_VERSION)
         with click.progressbar(length=total, label="Tagging", file=sys.stderr, hidden=total == 0) as bar:
-            done = store.retag(tagger, TAGGER_VERSION, everything=everything, progress=bar.update)
+            done = store.retag(tag_many, TAGGER_VERSION, everything=everything, progress=bar.update)
         click.echo(f"{db}: {done} articles tagged by version {TAGGER_VERSION}")
 
 
 def _tag_lines(source: TextIO, output: Path | None) -> None:
-    from kb.tagging import as_line
-    from kb.tagging import tag as tagger
+    from kb.tagging import as_line, tag_many
 
-    lines = (
-        json.dumps(as_line(item_id, tagger(title, abstract)), ensure_ascii=False) + "\n"
-        for item_id, title, abstract in _abstracts(source)
-    )
+    ids: deque[str] = deque()
+
+    def texts() -> Iterator[tuple[str, str, tuple, tuple]]:
+        for item_id, title, abstract in _abstracts(source):
+            ids.append(item_id)
+            yield title, abstract, (), ()
+
+    lines = (json.dumps(as_line(ids.popleft(), t), ensure_ascii=False) + "\n" for t in tag_many(texts()))
     if output is not None:
         write_whole(output, lines)
         return
@@ -439,8 +442,7 @@ def reject(article_id: str, claim: str, db: Path, reviewer: str, note: str) -> N
 
 def _review(db: Path, article_id: str, claim: str, stance: str | None, reviewer: str, note: str) -> None:
     from kb.store import Store, UnknownArticle
-    from kb.tagging import TAGGER_VERSION
-    from kb.tagging import tag as tagger
+    from kb.tagging import TAGGER_VERSION, tag_many
 
     with Store(db, create=False) as store:
         if stance is None:
@@ -455,7 +457,7 @@ def _review(db: Path, article_id: str, claim: str, stance: str | None, reviewer:
             raise click.ClickException(f"{article_id} is not in {db}: `kb search` finds ids") from None
         except ValueError as error:
             raise click.ClickException(str(error)) from None
-        store.retag(tagger, TAGGER_VERSION)
+        store.retag(tag_many, TAGGER_VERSION)
     click.echo(f"{article_id} {claim}: {stance}, by {reviewer}")
 
 

@@ -480,12 +480,12 @@ class Store:
             "SELECT count(*) FROM articles WHERE tagger_version IS NOT ?", (version,)).fetchone()[0]
 
     def retag(
-        self, tag: Callable[..., Any], version: str, *, everything: bool = False,
+        self, tag_many: Callable[..., Any], version: str, *, everything: bool = False,
         progress: Callable[[int], None] | None = None,
     ) -> int:
         """Tag what needs it, a batch a transaction; a run that was cut off goes on where it stopped.
 
-        `tag` is `kb.tagging.tag`; `version` its TAGGER_VERSION. Returns the number of articles tagged.
+        `tag_many` is `kb.tagging.tag_many`; `version` its TAGGER_VERSION. Returns the number of articles tagged.
         """
         if everything:
             with self.transaction() as c:
@@ -500,10 +500,11 @@ class Store:
                     self.set_meta("tagger_version", version)
                 return done
             with self.transaction() as c:
-                for article_id, title, abstract, mesh in batch:
-                    types = [r[0] for r in c.execute(
-                        "SELECT name FROM publication_types WHERE article_id = ?", (article_id,))]
-                    tagged = tag(title, abstract, mesh=mesh.split("; ") if mesh else [], publication_types=types)
+                texts = [
+                    (title, abstract, mesh.split("; ") if mesh else [], [r[0] for r in c.execute(
+                        "SELECT name FROM publication_types WHERE article_id = ?", (article_id,))])
+                    for article_id, title, abstract, mesh in batch]
+                for (article_id, *_), tagged in zip(batch, tag_many(texts), strict=True):
                     self._write_tags(c, article_id, tagged, version)
             done += len(batch)
             if progress:

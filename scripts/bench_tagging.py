@@ -50,8 +50,8 @@ def measure(path: Path | None = None) -> dict[str, Any]:
     """{"source", "abstracts", "characters", "tagger", "parts": {...}, "spacy" (None if not installed)};
     rates per second.
     """
-    from kb.tagging import split, tag
-    from kb.tagging.engine import tag_sentences
+    from kb.tagging import language, read_facets, split, tag_many
+    from kb.tagging.engine import tag_each
 
     source, rows = texts(path)
     pairs = [row.partition("\n")[::2] for row in rows]
@@ -60,10 +60,14 @@ def measure(path: Path | None = None) -> dict[str, Any]:
         "source": source,
         "abstracts": len(rows),
         "characters": sum(map(len, rows)),
-        "tagger": round(best_rate(lambda: [tag(t, a) for t, a in pairs], len(rows))),
+        "tagger": round(best_rate(lambda: list(tag_many((t, a, (), ()) for t, a in pairs)), len(rows))),
         "parts": {
             "sentences": round(best_rate(lambda: [split(t, a) for t, a in pairs], len(rows))),
-            "claims": round(best_rate(lambda: [tag_sentences(s) for s in sentences], len(rows))),
+            "claims": round(best_rate(lambda: tag_each(sentences), len(rows))),
+            "facets": round(best_rate(lambda: [
+                read_facets(t, s, f"{t}\n{a}", (), ()) for (t, a), s in zip(pairs, sentences, strict=True)
+            ], len(rows))),
+            "language": round(best_rate(lambda: [language(*pair) for pair in pairs], len(rows))),
         },
         "spacy": None,
     }

@@ -488,9 +488,9 @@ def test_the_index_follows_the_data(database):
         assert index_of(opened) is before
         with Store(database) as store:
             store.review("24740528", "bdnf", "contradicts", reviewer="A tester")
-            from kb.tagging import TAGGER_VERSION, tag
+            from kb.tagging import TAGGER_VERSION, tag_many
 
-            store.retag(tag, TAGGER_VERSION)
+            store.retag(tag_many, TAGGER_VERSION)
         after = index_of(opened)
         assert after is not before
         assert (

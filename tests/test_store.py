@@ -11,7 +11,7 @@ import pytest
 from harvest.record import Correction, Deleted, Label, Landmark, Quarantined, Section
 from kb import schema
 from kb.store import Store, UnknownArticle, title_key
-from kb.tagging import TAGGER_VERSION, load_claims, tag
+from kb.tagging import TAGGER_VERSION, load_claims, tag_many
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def test_every_change_moves_the_data_version(store, article):
 
 def test_a_retraction_flips_the_flag_and_leaves_every_count(store, article):
     store.save([article("1")])
-    store.retag(tag, TAGGER_VERSION)
+    store.retag(tag_many, TAGGER_VERSION)
     claim, supports = one(store, "SELECT claim, supports FROM claim_summary WHERE supports > 0")
     assert supports == 1
     notice = Correction("RetractionIn", other_id="55", citation="J Test. 2022;1:1")
@@ -81,7 +81,7 @@ def test_a_retraction_flips_the_flag_and_leaves_every_count(store, article):
 
 def test_deleted_is_marked_and_comes_back(store, article):
     store.save([article("1")])
-    store.retag(tag, TAGGER_VERSION)
+    store.retag(tag_many, TAGGER_VERSION)
     assert store.save([Deleted("1"), Deleted("404")]).deleted == 1
     assert one(store, "SELECT sum(articles) FROM claim_summary")[0] == 0
     assert store.save([article("1")]).changed == 1
@@ -119,9 +119,9 @@ def landmark(article, **values):
 def test_a_harvest_takes_a_landmark_over(store, article, known_by):
     title = "A landmark trial of ketamine infusion for people with chronic stress"
     store.save([landmark(article, title=title, **known_by)])
-    store.retag(tag, TAGGER_VERSION)
+    store.retag(tag_many, TAGGER_VERSION)
     store.save([article("1", title=title.upper() + ".", pmcid="PMC77")])
-    store.retag(tag, TAGGER_VERSION)
+    store.retag(tag_many, TAGGER_VERSION)
     assert rows(store, "SELECT id, pmid, abstract_origin, source FROM articles") == [("1", "1", "publisher", "pubmed")]
     assert "randomized 40" in one(store, "SELECT abstract FROM articles")[0]
     tag_of = "SELECT origin, stance FROM tags WHERE claim_id = 'ptsd-symptom-reduction'"
@@ -140,11 +140,11 @@ def test_our_summary_carries_the_reviewers_labels_only_until_the_real_abstract_c
     other = Landmark(summary=[Section("Read from end to end.")], labels=everything, verified="full")
     store.save([landmark(article, id="1", pmid="1", title="Ketamine rapidly reduced depression in adults"),
                 landmark(article, id="2", pmid="2", title="The reviewers read for every claim", landmark=other)])
-    store.retag(tag, TAGGER_VERSION)
+    store.retag(tag_many, TAGGER_VERSION)
     of_first = "SELECT claim_id, origin FROM tags WHERE article_id = '1'"
     assert rows(store, of_first) == [("ptsd-symptom-reduction", "reviewer")]
     store.save([article("1")])
-    store.retag(tag, TAGGER_VERSION)
+    store.retag(tag_many, TAGGER_VERSION)
     tags = dict(rows(store, of_first))
     assert tags["ptsd-symptom-reduction"] == "reviewer" and tags["antidepressant-effect"] == "tagger"
 
@@ -155,7 +155,7 @@ def test_a_finding_is_not_shown_by_a_background_sentence(store, article):
     note = Landmark(study_design="rct", summary=summary, verified="full",
                     labels=[Label("fear-memory", "contradicts", "fear memories in veterans stayed as they were")])
     store.save([landmark(article, id="1", pmid="1", sections=summary, landmark=note)])
-    store.retag(tag, TAGGER_VERSION)
+    store.retag(tag_many, TAGGER_VERSION)
     assert one(store, "SELECT sentence_id, reason FROM tags") == (
         None, "labelled by this project's reviewer: fear memories in veterans stayed as they were")
 
@@ -179,14 +179,14 @@ def test_a_summary_stays_when_pubmed_has_no_abstract(store, article):
 
 def test_a_persons_word_survives_retagging_and_harvest(store, article):
     store.save([article("1")])
-    store.retag(tag, TAGGER_VERSION)
+    store.retag(tag_many, TAGGER_VERSION)
     claim = "antidepressant-effect"
     assert one(store, "SELECT stance, origin FROM tags WHERE claim_id = ?", claim) == ("supports", "tagger")
     store.review("1", claim, "contradicts", reviewer="Dr. B", note="the primary outcome was null")
     store.review("1", "bdnf", "background", reviewer="Dr. B")
     store.review("1", "rapid-onset", "rejected", reviewer="Dr. B")
     for _ in range(2):
-        store.retag(tag, TAGGER_VERSION, everything=True)
+        store.retag(tag_many, TAGGER_VERSION, everything=True)
         stance, origin, reason = one(store, "SELECT stance, origin, reason FROM tags WHERE claim_id = ?", claim)
         assert (stance, origin) == ("contradicts", "reviewer")
         assert "Dr. B" in reason and "primary outcome was null" in reason
@@ -208,7 +208,7 @@ def test_review_refuses_nonsense(store, article):
 
 def test_tags_point_at_verbatim_sentences(store, article):
     store.save([article("1")])
-    store.retag(tag, TAGGER_VERSION)
+    store.retag(tag_many, TAGGER_VERSION)
     found = rows(store, "SELECT s.text, a.title || char(10) || a.abstract, s.start, s.\"end\" FROM tags t "
                         "JOIN sentences s ON s.id = t.sentence_id JOIN articles a ON a.id = t.article_id")
     assert found
@@ -218,11 +218,11 @@ def test_tags_point_at_verbatim_sentences(store, article):
 
 def test_retag_only_touches_what_needs_it(store, article):
     store.save([article("1"), article("2")])
-    assert store.retag(tag, TAGGER_VERSION) == 2
-    assert store.retag(tag, TAGGER_VERSION) == 0
+    assert store.retag(tag_many, TAGGER_VERSION) == 2
+    assert store.retag(tag_many, TAGGER_VERSION) == 0
     store.save([article("2", title="A new title")])
-    assert store.retag(tag, TAGGER_VERSION) == 1
-    assert store.retag(tag, "a later version") == 2
+    assert store.retag(tag_many, TAGGER_VERSION) == 1
+    assert store.retag(tag_many, "a later version") == 2
 
 
 def test_an_error_in_a_batch_leaves_nothing_of_it(store, article):

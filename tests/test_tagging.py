@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from kb.tagging import TAGGER_VERSION, as_line, find_claims, load_claims, tag
+from kb.tagging import TAGGER_VERSION, as_line, find_claims, load_claims, tag, tag_many
 from kb.tagging.lexicon import Lexicon, words
 from kb.tagging.model import OUTCOMES, load_model
 
@@ -164,3 +164,16 @@ def test_phrases_with_choices_prefixes_suffixes_and_gaps():
 def test_an_empty_or_open_phrase_is_refused(phrase):
     with pytest.raises(ValueError, match="concept 'x'"):
         Lexicon({"x": [phrase]})
+
+
+def test_many_abstracts_come_back_in_their_order_and_as_one_by_one():
+    texts = [
+        (example["title"], f"{example['abstract']} Number {n}.", (), ())
+        for n, example in enumerate([e for claim in load_claims() for e in claim.examples] * 2)
+    ]
+    texts.insert(3, ("", "", (), ()))
+    texts.insert(70, ("Ketamin bei Depression", "Die Wirkung wurde bei den Patienten nicht untersucht.", (), ()))
+    together = list(tag_many(iter(texts)))
+    assert len(together) == len(texts) > 64  # more than one batch
+    assert together == [tag(title, abstract) for title, abstract, _, _ in texts]
+    assert list(tag_many([])) == []

@@ -18,7 +18,7 @@ from harvest.record import Author, Correction, Deleted, MeshHeading, OtherAbstra
 from kb import serving
 from kb.build import build
 from kb.store import Store
-from kb.tagging import TAGGER_VERSION, tag
+from kb.tagging import TAGGER_VERSION, tag_many
 
 ROOT = Path(__file__).resolve().parent.parent
 HOSTILE = "<script>alert('x')</script><img src=x onerror=alert(1)>\"'&amp;{{7*7}}"
@@ -104,7 +104,7 @@ def make_database(path: Path) -> Path:
             harvest,
         )
         store.finish_harvest(harvest, found=6)
-        store.retag(tag, TAGGER_VERSION)
+        store.retag(tag_many, TAGGER_VERSION)
     return path
 
 

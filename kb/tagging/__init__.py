@@ -5,17 +5,19 @@ Pure: knows nothing of the database, the web or where an abstract came from.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from kb.tagging.claims import STANCES, Claim, ClaimFileError, load_claims
-from kb.tagging.engine import Tag, find_claims, tag_sentences
+from kb.tagging.engine import Tag, find_claims, tag_each
 from kb.tagging.facets import Dose, Facets, read_facets
 from kb.tagging.language import language
 from kb.tagging.sentences import SECTIONS, Sentence, split
 
 TAGGER_VERSION = "2026.11.2"
+_BATCH = 64
 LOW_CONFIDENCE = 0.55  # tags below this go to the review list: about every second of them is wrong
 
 __all__ = [
@@ -37,6 +39,7 @@ __all__ = [
     "read_facets",
     "split",
     "tag",
+    "tag_many",
 ]
 
 
@@ -61,12 +64,24 @@ def tag(
     language
     other than English gets no tags.
     """
-    title, abstract = title or "", abstract or ""
-    sentences = split(title, abstract)
-    facets = read_facets(title, sentences, f"{title}\n{abstract}", mesh, publication_types)
-    tongue = language(title, abstract)
-    tags = [] if tongue == "other" else tag_sentences(sentences)
-    return Tagged(tongue, sentences, tags, facets)
+    return next(tag_many([(title, abstract, mesh, publication_types)]))
+
+
+def tag_many(abstracts: Iterable[tuple[str, str, Sequence[str], Sequence[str]]]) -> Iterator[Tagged]:
+    """`tag` of many abstracts, (title, abstract, MeSH headings, publication types) each, in their order; a
+    batch at a time, which is faster than one by one.
+    """
+    source = iter(abstracts)
+    while batch := list(islice(source, _BATCH)):
+        texts = [(title or "", abstract or "") for title, abstract, _, _ in batch]
+        sentences = [split(*text) for text in texts]
+        tongues = [language(*text) for text in texts]
+        tags = tag_each([s if t != "other" else [] for s, t in zip(sentences, tongues, strict=True)])
+        facets = [
+            read_facets(title, s, f"{title}\n{abstract}", mesh, types)
+            for (title, abstract), s, (_, _, mesh, types) in zip(texts, sentences, batch, strict=True)
+        ]
+        yield from map(Tagged, tongues, sentences, tags, facets)
 
 
 def as_line(identifier: str, tagged: Tagged) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from kb.tagging.features import Pair, Reading, document, pairs, read
 from kb.tagging.model import OUTCOMES, Scores, best_of, load_model, others_of, vector
 from kb.tagging.sentences import Sentence
 
-__all__ = ["Tag", "decide", "find_claims", "tag_sentences"]
+__all__ = ["Tag", "decide", "find_claims", "tag_each", "tag_sentences"]
 
 _THRESHOLD = 0.5  # a claim is tagged when "not addressed" is no likelier than this
 _HOPELESS = 0.05  # no sentence reaches this: not worth the later stages
@@ -96,12 +96,30 @@ def _reason(stance: str, reading: Reading, row: Pair) -> str:
 
 def tag_sentences(sentences: list[Sentence]) -> list[Tag]:
     """The claims that the sentences of one abstract address, in the order of the claims."""
-    reading = read(sentences)
-    found = pairs(reading)
+    return tag_each([sentences])[0]
+
+
+def tag_each(abstracts: Sequence[list[Sentence]]) -> list[list[Tag]]:
+    """`tag_sentences` of several abstracts, step by step: each step's tables stay in the processor's cache."""
+    readings = [read(sentences) for sentences in abstracts]
+    found = [pairs(reading) for reading in readings]
+    model = load_model()
+    scores = [
+        {claim: model.lines(reading, claim, rows) for claim, rows in touched.items()}
+        for reading, touched in zip(readings, found, strict=True)
+    ]
+    return [_decide_all(*one) for one in zip(abstracts, readings, found, scores, strict=True)]
+
+
+def _decide_all(
+    sentences: list[Sentence],
+    reading: Reading,
+    found: dict[str, list[Pair]],
+    scores: dict[str, list[Scores]],
+) -> list[Tag]:
     if not found:
         return []
     model = load_model()
-    scores = {claim: model.lines(reading, claim, rows) for claim, rows in found.items()}
     best = {claim: best_of(rows) for claim, rows in scores.items()}
     others = others_of(best)
     likely = [claim for claim in found if best[claim][0] >= _HOPELESS]
