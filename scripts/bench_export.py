@@ -30,7 +30,7 @@ from harvest.record import Article, Author, Correction, MeshHeading, Section
 from kb import export, serving
 from kb.schema import connect_read_only
 from kb.store import Store
-from kb.tagging import TAGGER_VERSION, load_claims, tag
+from kb.tagging import TAGGER_VERSION, load_claims, tag_many
 
 DESIGNS = (
     ("randomized, double-blind, placebo-controlled trial", "Randomized Controlled Trial"),
@@ -193,7 +193,7 @@ def make(path: Path, count: int) -> None:
                 batch = []
         store.save(batch, harvest)
         store.finish_harvest(harvest, "done")
-        store.retag(tag, TAGGER_VERSION)
+        store.retag(tag_many, TAGGER_VERSION)
         store.set_meta("tagger_version", TAGGER_VERSION)
         store.connection.execute("ANALYZE")
         tags = store.connection.execute("SELECT count(*) FROM tags").fetchone()[0]

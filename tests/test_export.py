@@ -27,7 +27,7 @@ from harvest.record import Author, MeshHeading, Section
 from kb import export, schema
 from kb.export import ExportProblem, NothingSelected, Selection, UnknownClaim, clean
 from kb.store import Store
-from kb.tagging import TAGGER_VERSION, tag
+from kb.tagging import TAGGER_VERSION, tag_many
 
 # What citation processors need of csl-data.json (CSL 1.0.2), in short.
 _NAME = {
@@ -130,7 +130,7 @@ def awkward(database: Path, article) -> Path:
     ]
     with Store(database) as store:
         store.save(records)
-        store.retag(tag, TAGGER_VERSION)
+        store.retag(tag_many, TAGGER_VERSION)
     return database
 
 

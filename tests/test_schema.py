@@ -6,7 +6,7 @@ import pytest
 
 from kb import schema
 from kb.store import Store
-from kb.tagging import TAGGER_VERSION, load_claims, tag
+from kb.tagging import TAGGER_VERSION, load_claims, tag_many
 
 
 def searched(db, word):
@@ -32,13 +32,13 @@ def test_full_text_follows_every_change(tmp_path, article):
         store.sync_claims(load_claims())
         store.save([article("1001"), article("1002", title="Esketamin\u00e9 in Zebrafish")])
         assert schema.full_text_problems(store.db) == []
-        store.retag(tag, TAGGER_VERSION)
+        store.retag(tag_many, TAGGER_VERSION)
         assert schema.full_text_problems(store.db) == []
         assert searched(store.db, "zebrafish") == ["1002"]
         assert searched(store.db, "esketamine") == ["1002"], "accents do not hide a word"
         assert searched(store.db, "depressed OR depression") == ["1001", "1002"]
         store.save([article("1002", title="Ketamine in axolotls")])
-        store.retag(tag, TAGGER_VERSION)
+        store.retag(tag_many, TAGGER_VERSION)
         assert schema.full_text_problems(store.db) == []
         assert searched(store.db, "zebrafish") == [] and searched(store.db, "axolotl") == ["1002"]
         store.connection.execute("DELETE FROM articles WHERE id = '1001'")
