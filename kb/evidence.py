@@ -245,6 +245,10 @@ def _words(result: Weighed) -> str:
     resting = [t for t in result.tiers if t.tier.id in result.rests_on]
     rest = [t for t in result.tiers if t.tier.id not in result.rests_on]
     words = " ".join(t.words for t in resting)
+    # Trials that the reviews stand above are named when some of them dissent: a pooled count would hide a tie.
+    split = [t for t in rest if t.tier.id == "trial" and (t.contradicts or t.mixed)]
+    words = " ".join([words, *(t.words for t in split)])
+    rest = [t for t in rest if t not in split]
     against = sum(t.contradicts for t in rest)
     for_it = sum(t.supports for t in rest)
     if (result.verdict.endswith("support") and against) or (result.verdict.endswith("against") and for_it):

@@ -72,7 +72,7 @@ def test_a_pasted_draft_comes_back_checked(datasette: Any) -> None:
     page = post(datasette, {"text": SECRET, "kind": "text", "format": "page"})
     assert page.status_code == 200 and "no-store" in page.headers["cache-control"]
     soup = BeautifulSoup(page.text, "html.parser")
-    assert "stronger than the evidence" in soup.select_one(".kc-summary").get_text()
+    assert "more than the evidence carries" in soup.select_one(".kc-summary").get_text()
     assert soup.select_one("textarea").get_text().strip() == SECRET
     assert soup.select_one('.kc-claim a[href*="/claims/"]') and soup.select_one(
         '.kc-quotes a[href*="/articles/"]'

@@ -37,6 +37,13 @@ __all__ = [
 ]
 
 
+_UNNAMED = "The draft never names ketamine: nothing in it was read as a claim about ketamine."
+_MEANT = (
+    "The draft never names ketamine: “the infusion” and the like were taken to mean it. Name the drug, or check "
+    "that it is meant."
+)
+
+
 def check_text(
     connection: sqlite3.Connection, text: str | bytes, kind: str = "text", name: str = ""
 ) -> Report:
@@ -64,6 +71,8 @@ def check_document(
     is then not read again for the next.
     """
     sentences = read_statements(document)
+    if sentences and not any("drug" in s.hits for s in sentences):
+        document.notes.append(_MEANT if any(s.claims for s in sentences) else _UNNAMED)
     facts = load_facts(connection)
     evidence = Evidence(connection, memory)
     evidence.load(claim.claim for s in sentences for claim in s.claims)
@@ -74,6 +83,8 @@ def check_document(
         touched = touches(sentence, facts, esketamine=esketamine)
         if sentence.claims or any(f.agrees is not None or f.figure for f in touched):
             judged.append(judge(sentence, touched, evidence))
+        elif sentence.record and not sentence.question:
+            judged.append(judge(sentence, [], evidence))  # checkable, though no fact here settles it
         elif sentence.names_topic and sentence.kind != "heading":
             unmatched += 1
     references = find_references(document, judged, connection)

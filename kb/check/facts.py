@@ -184,13 +184,13 @@ def _apply(rule: _Rule, fact: Fact, s: Statement, hits: dict[str, list[Hit]]) ->
         return FactMade(fact, None, False, words)
     denied = not rule.keep_negation and _denied(s, trigger)
     agrees = _MEANS[rule.negated if denied else rule.says]
-    if agrees is False and s.strength == "possible" and not denied and not s.overstating:
+    if agrees is False and s.strength == "possible" and not denied and not s.promises:
         agrees = None  # "may", "could": no assertion that a fact could contradict
     too_much = (
         rule.overstates
         and agrees is False
         and not denied
-        and (s.strength == "certain" or bool(s.overstating))
+        and (s.strength == "certain" or s.promises)
     )
     return FactMade(fact, agrees, too_much, words)
 

@@ -7,6 +7,7 @@ table of first words, so that no draft, however it is written, can make the sear
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -91,6 +92,7 @@ class _Element:
         return word in self.plain or (bool(self.prefixes) and word.startswith(self.prefixes))
 
 
+@functools.lru_cache(maxsize=8192)
 def _element(source: str) -> _Element:
     if source.startswith("+") and source[1:].isdigit():
         return _Element(gap=int(source[1:]))

@@ -12,10 +12,11 @@ import importlib.resources
 import re
 import tomllib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from kb.check import learned
 from kb.check.document import Block, Document
 from kb.check.lexicon import Hit, Lexicon, Words, read_words
 
@@ -151,7 +152,11 @@ class Comparison:
 class Statement:
     """One sentence, heading or bullet. `text` is tidied; document.text[start:end] is the original.
 
-    `strength`: certain, likely or possible; `quantity`: all, most, many, some or "".
+    `strength`: certain, likely or possible; `quantity`: all, most, many, some or "". `quiet`: it names a
+    topic and asserts nothing; `aside`: it speaks of the illness, of another treatment or of research to come;
+    `focus`: what the passage is about, "drug", "rival" or ""; `record`: it states what a record settles (an
+    approval, a prevalence); `rejects`: it sends an exaggeration back ("no cure");
+    `promises`: it promises more than studies can carry, by the words `overstating` where they can be named.
     """
 
     text: str
@@ -172,10 +177,17 @@ class Statement:
     names_topic: bool = False
     about_drug: bool = False
     about_receptor: bool = False
+    quiet: bool = False
+    aside: bool = False
+    focus: str = ""
+    record: bool = False
+    rejects: bool = False
+    promises: bool = False
     comparisons: list[Comparison] = field(default_factory=list)
     hits: dict[str, list[Hit]] = field(default_factory=dict)
     words: list[str] = field(default_factory=list)
     spans: list[tuple[int, int]] = field(default_factory=list)
+    stops: list[str] = field(default_factory=list)
 
     def verbatim(self, hit: Hit) -> str:
         """The words of a hit as the writer has them."""
@@ -264,7 +276,14 @@ _FIGURATIVE = frozenset(
     "help helps helped helping advertise advertises describe describes like called call so".split()
 )
 _MODALS = frozenset(("may", "might", "could", "possibly", "perhaps", "whether", "potentially"))
+_ANOTHER = frozenset(("it", "its", "they", "their"))
+_DRUGLIKE = frozenset(("drug", "alias"))
+_ALIASES = 2  # "the infusion": from so many a draft that does not name ketamine may still mean it
+_SUBJECT = 3  # words: a treatment named before that is the subject of its sentence
 _CITED = re.compile(r"\bPMID\b|\bet\sal\b|\b10\.\d{4}|\((?:19|20)\d\d\)")
+_REPORTED_IDEA = re.compile(
+    r"[\"“'‘]?(?:The|This) (?:idea|notion|belief|claim|story|theory|hypothesis|suggestion|hope) (?:that|of|behind)\b"
+)
 _HARD_STOPS = frozenset(";:()–—")
 _TURNS = frozenset(("but", "however", "although", "though", "yet", "while", "whereas"))
 
@@ -278,6 +297,7 @@ class _Context:
     majority: str = ""
     title: frozenset[str] = frozenset()
     settings: frozenset[str] = frozenset()
+    rival_before: bool = False
 
 
 def read_statements(document: Document) -> list[Statement]:
@@ -292,7 +312,8 @@ def read_statements(document: Document) -> list[Statement]:
     conditions = Counter(
         name for s, _, _ in sentences for name in ("ptsd", "depression") for _ in s.hits.get(name, ())
     )
-    context = _Context(topic=drugs > 0, majority=conditions.most_common(1)[0][0] if conditions else "")
+    majority = conditions.most_common(1)[0][0] if conditions else ""
+    context = _Context(topic=drugs > 0 or _meant(s.hits for s, _, _ in sentences), majority=majority)
     if sentences and sentences[0][0].kind == "heading":
         context.title = context.settings = frozenset(sentences[0][0].hits)
     for statement, words, opens in sentences:
@@ -301,7 +322,66 @@ def read_statements(document: Document) -> list[Statement]:
         if opens and (context.focus or "drug" in sentences[0][0].hits) and drugs > 1:
             context.focus = "drug"
         _read(statement, words, context, rules)
-    return [s for s, _, _ in sentences]
+    found = [s for s, _, _ in sentences]
+    if context.topic:
+        _learned(found)
+    return found
+
+
+def _meant(hits: Iterable[dict[str, list[Hit]]]) -> bool:
+    """Whether a draft that never names ketamine can still be read as one on it: it speaks again and again of
+    the infusion or the lozenge, and of nothing else that is given for the mind nearly as often.
+    """
+    seen: Counter[str] = Counter()
+    for found in hits:
+        for name in ("alias", "rival", "ptsd", "depression"):
+            seen[name] += len(found.get(name, ()))
+    return (
+        seen["alias"] >= _ALIASES
+        and seen["ptsd"] + seen["depression"] > 0
+        and seen["alias"] > 2 * seen["rival"]
+    )
+
+
+def _learned(statements: list[Statement]) -> None:
+    """Let the model decide: the rules' claims have become features, their reasons stay where it agrees."""
+    # A heading has been read by the rules alone: no reader labelled headings for the model.
+    readings = learned.read(statements, [s.quiet or s.aside or s.kind == "heading" for s in statements])
+    for s, reading in zip(statements, readings, strict=True):
+        s.promises = bool(s.overstating)
+        if reading is None:
+            continue
+        ruled = {c.claim: c for c in s.claims}
+        s.claims = []
+        for claim, (asserts, _) in reading.claims.items():
+            known = ruled.get(claim)
+            if known is None or known.asserts != asserts:
+                reason = known.reason if known else _reason(s, reading.words[claim])
+                known = ClaimMade(claim, asserts, reason, False, bool(known and known.general))
+            s.claims.append(known)
+        s.strength = reading.strength
+        s.record = reading.record
+        _promises(s, reading)
+        if _REPORTED_IDEA.match(s.text):  # whose idea it is and what it rests on is reported, not promised
+            s.strength, s.promises, s.overstating = "possible", False, []
+
+
+def _reason(s: Statement, hits: list[Hit]) -> str:
+    """The words that speak most for a claim, in the order of the sentence."""
+    return " + ".join(s.verbatim(h) for h in sorted(hits, key=lambda h: h.start)) or "what stands before it"
+
+
+def _promises(s: Statement, reading: learned.Reading) -> None:
+    """Whether the words promise too much is the model's to say; which ones, first the word list's."""
+    kept = [w for w in s.overstating if w.kind == "comparative"]
+    s.promises = bool(kept) or (reading.promises and not s.question)
+    if reading.promises and not s.question:
+        kept = s.overstating
+        if not kept:
+            for hit, kind in reading.overstating:
+                start, end = s.spans[hit.start][0], s.spans[hit.end - 1][1]
+                kept.append(Word(s.text[start:end], start, end, kind))
+    s.overstating = kept
 
 
 def _sentences(document: Document, block: Block, rules: Rules) -> Iterator[tuple[Statement, Words, bool]]:
@@ -315,7 +395,8 @@ def _sentences(document: Document, block: Block, rules: Rules) -> Iterator[tuple
         better = [span for span, _, kind in _set_against(words, hits) if kind == "effect"]
         if better:
             hits["superiority"] = better
-        statement = Statement(text, start, end, block.kind, words=words.items, spans=words.spans, hits=hits)
+        statement = Statement(text, start, end, block.kind, words=words.items, spans=words.spans, hits=hits,
+                              stops=words.stops)  # fmt: skip
         yield statement, words, opens
         opens = False
 
@@ -349,8 +430,11 @@ def _read(s: Statement, words: Words, context: _Context, rules: Rules) -> None:
     s.reports_a_study = "reported" in hits
     s.personal = any(w in ("i", "my", "me") for w in words.items)
     named, about = _about(s, context)
-    if _illness_alone(words, hits) or _only_research_need(words, hits):
+    s.aside = _illness_alone(words, hits) or _only_research_need(words, hits) or _of_another(s, context)
+    if s.aside:
         named = about = False
+    s.focus = context.focus
+    context.rival_before = "rival" in hits and "drug" not in hits and hits["rival"][0].start < _SUBJECT
     close = about and (named or "alias" in hits or words.items[0] in ("it", "its", "this"))
     s.about_drug = about
     s.about_receptor = (
@@ -368,6 +452,7 @@ def _read(s: Statement, words: Words, context: _Context, rules: Rules) -> None:
         and not s.question
         and (count < _SMALL_HEADING or not {"verbish", "benefit"} & hits.keys())
     )
+    s.quiet = quiet
     general = not {"drug", "alias", "people", "reported"} & hits.keys() and words.items[0] not in _POINTS_BACK
     risky = bool({"harmword", "sideeffect"} & hits.keys()) and not _BENEFIT & hits.keys()
     made: dict[str, ClaimMade] = {}
@@ -450,6 +535,17 @@ def _illness_alone(words: Words, hits: dict[str, list[Hit]]) -> bool:
     if any(0 <= v.start - h.end <= 4 for h in subject for v in verbs):
         return True
     return any(0 <= h.start - v.end <= 3 and v.start <= 2 for h in named for v in hits.get("alsosuffer", ()))
+
+
+def _of_another(s: Statement, context: _Context) -> bool:
+    """The sentence goes on about another treatment, its own subject or that of the one before."""
+    hits = s.hits
+    if _DRUGLIKE & hits.keys():
+        return False
+    if context.rival_before and s.words[0] in _ANOTHER:
+        return True
+    rivals = hits.get("rival", ())
+    return bool(rivals) and rivals[0].start < _SUBJECT and not any(_compared(r, hits, s.words) for r in rivals)
 
 
 def _only_research_need(words: Words, hits: dict[str, list[Hit]]) -> bool:
@@ -670,6 +766,7 @@ def _overstating(s: Statement, words: Words, negations: list[Hit], rules: Rules)
                 continue
             inside = [n for n in negations if n.start < hit.start]
             if _negated(hit, inside, words) or _doubted(hit, s.hits, words):
+                s.rejects = True
                 continue
             if kind in ("magnitude", "universal") and _only_risks(s):
                 continue  # "nearly everyone feels dizzy" makes no more of the treatment than is so

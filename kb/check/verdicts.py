@@ -27,21 +27,27 @@ __all__ = ["RULE_TEXT", "VERDICTS", "Evidence", "Judged", "JudgedClaim", "judge"
 RULE_TEXT = (
     "A statement is held against all abstracts of the knowledge base that report a finding on its claim, "
     "weighed by the rule shown on the pages of the claims. If they support it, it is well supported; "
-    "supported, but say for whom, if the findings are only in animals, or none of them is in the condition "
-    "or the people that the sentence names. If they point both ways it is disputed. If they point against "
-    "it, it is contradicted, or disputed where the sentence is hedged or reports one study.",
+    "supported with limits, if the findings are only in animals, if none of them is in the condition or the "
+    "people that the sentence names, or if more than one finding does not support it for every four that do. "
+    "If they point both ways it is disputed, or supported with limits where the sentence is hedged or "
+    "reports a study, or where fewer than a third as many findings go against it as for it: the smaller side "
+    "is then named. If they point against it, it is contradicted, or disputed where the sentence is hedged "
+    "or reports one study.",
     "It is stronger than the evidence if its words promise more than any study can carry (a cure, proof, "
     "everybody, for good, no risk, extremely effective, a top recommendation, figures above nine in ten "
     "without a study), if it sets ketamine above another treatment, which findings on ketamine alone do not "
-    "show, if it says flatly what the evidence as a whole speaks against, or if it contradicts a fact on "
-    "record in favour of the treatment.",
-    "A denial is held against the same evidence from the other side. A sentence that only says that proof is "
-    "lacking is not contradicted by a single study. What NMDA receptors do in the illness, without ketamine, "
-    "is not supported by findings on ketamine.",
+    "show, or if it contradicts a fact on record in favour of the treatment.",
+    "A denial is held against the same evidence from the other side; a hedged one, or one that reports a "
+    "study, is supported with limits if some findings say so, and one that only sends an exaggeration back "
+    "(no cure, not for everyone) is well supported. A sentence that only says that proof is lacking is not "
+    "contradicted by a single study. What NMDA receptors do in the illness, without ketamine, is not "
+    "supported by findings on ketamine.",
 )
 
 FOR_READERS = 3  # sentences shown on each side
 _CANDIDATES = 40  # rows looked at for a side, strongest first
+_FEW = 3  # findings against a claim count as few if this many times as many support it
+_MANY = 4  # findings that do not support a claim are named as a limit from one in this many supporting ones
 _RANK = {tier.id: n for n, tier in enumerate(TIERS)}
 _SUPPORT = frozenset(("consistent-support", "mostly-support"))
 _AGAINST = frozenset(("mostly-against", "consistently-against"))
@@ -314,13 +320,12 @@ def judge(statement: Statement, facts: list[FactMade], evidence: Evidence) -> Ju
     kinds = {w.kind for w in statement.overstating} if words else set()
     over_record = [f for f in facts if f.overstates]
     against = [c for c in claims if _flat_against(c, statement)]
-    overstated = bool(words or over_record or against) and not statement.question
+    overstated = ((statement.promises and bool(claims or facts)) or bool(over_record)) and not statement.question
     if overstated and not words:
-        words = [f.words for f in over_record if f.words] or [w for w in [_main_words(against)] if w]
-        words = list(dict.fromkeys(words))
+        words = list(dict.fromkeys(f.words for f in over_record if f.words))
     verdicts = [c.judgement for c in claims]
     if not verdicts:
-        verdicts = ["matter-of-record" if facts else "question"]
+        verdicts = ["matter-of-record" if facts or statement.record else "question"]
     verdict = min(verdicts, key=_WORST.index)
     if overstated and verdict != "contradicted":
         verdict = "overstated" if claims else "matter-of-record"
@@ -328,17 +333,17 @@ def judge(statement: Statement, facts: list[FactMade], evidence: Evidence) -> Ju
         verdict = "matter-of-record"  # the claim may stand, the record does not agree with the rest
     wording = load_wording()
     advice = [wording["instead"][kind] for kind in wording["instead"] if kind in kinds]
+    if overstated and not words:
+        advice.append(wording["instead"]["unnamed"])
     if wrong:
         advice.append(wording["instead"]["record"])
+    if not claims and not facts and statement.record:
+        advice.append(wording["instead"]["unrecorded"])
     if against and not kinds:
         advice.append(wording["instead"]["evidence"])
     return Judged(
         statement, claims, facts, verdict, overstated, words, advice, _suggest(claims, wrong, verdict)
     )
-
-
-def _main_words(claims: list[JudgedClaim]) -> str:
-    return claims[0].made.reason.split(" + ")[-1] if claims else ""
 
 
 def _flat_against(claim: JudgedClaim, s: Statement) -> bool:
@@ -376,31 +381,60 @@ def _weigh_against(
     verdict = weighed.verdict
     if s.about_receptor and made.claim == "nmda-antagonism":
         result.limits = _limit_words("receptor")
-        return ("overstated" if s.overstating else "not-enough-evidence"), words
+        return ("overstated" if s.promises else "not-enough-evidence"), words
     compared = _compared(made, s)
     if compared:
         result.limits = _limit_words(compared.kind, compared)
-    soft = s.strength == "possible" or s.reports_a_study or s.personal or made.doubt or made.general
+    hedged = s.strength == "possible" or s.reports_a_study or s.personal or made.doubt
+    soft = hedged or made.general
     if made.asserts == "denial":
         if compared:
             return "not-enough-evidence", words
-        if verdict == "too-little":
-            return ("well-supported" if made.doubt else "not-enough-evidence"), words
-        if verdict in _AGAINST:
-            return "well-supported", words
-        if verdict in _SUPPORT:
-            return ("disputed" if soft or verdict == "mostly-support" else "contradicted"), words
-        return "disputed", words
-    if s.overstating:
+        if s.rejects and not s.promises:
+            return "well-supported", load_wording()["limits"]["rejects"] + "."
+        return _denied(
+            made, weighed, soft, hedged or s.strength == "likely" or bool(s.quantity), result
+        ), words
+    if s.promises:
         return ("contradicted" if verdict in _AGAINST else "overstated"), words
     if verdict == "too-little" or (compared and made.claim in COMPARABLE and verdict in _SUPPORT):
         return "not-enough-evidence", words
     if verdict in _AGAINST:
         return ("disputed" if soft and weighed.supports else "contradicted"), words
     if verdict == "mixed":
-        return "disputed", words
+        if not hedged and weighed.contradicts * _FEW >= weighed.supports:
+            return "disputed", words
+        result.limits = result.limits or _tally("both", weighed)
+        return "supported-with-limits", words
     result.limits = result.limits or _limits(made, s, weighed, evidence)
+    if not result.limits and not hedged and (weighed.contradicts + weighed.mixed) * _MANY > weighed.supports:
+        result.limits = _tally("both", weighed)
     return ("supported-with-limits" if result.limits else "well-supported"), words
+
+
+def _denied(made: ClaimMade, weighed: Weighed, soft: bool, limited: bool, result: JudgedClaim) -> str:
+    """The judgement on a denial; `limited`: it says itself that it is not so always, or who found it."""
+    verdict = weighed.verdict
+    if verdict == "too-little":
+        return "well-supported" if made.doubt else "not-enough-evidence"
+    if verdict in _AGAINST:
+        return "well-supported"
+    some = weighed.contradicts + weighed.mixed
+    if verdict in _SUPPORT:
+        if limited and some:
+            result.limits = result.limits or _tally("some", weighed)
+            return "supported-with-limits"
+        return "disputed" if soft or verdict == "mostly-support" else "contradicted"
+    strongest = [t for t in weighed.tiers if t.tier.id in weighed.rests_on]
+    if limited or sum(t.contradicts + t.mixed for t in strongest) >= sum(t.supports for t in strongest):
+        result.limits = result.limits or _tally("both", weighed)
+        return "supported-with-limits"
+    return "disputed"
+
+
+def _tally(kind: str, weighed: Weighed) -> str:
+    counts = {"supports": weighed.supports, "mixed": weighed.mixed, "contradicts": weighed.contradicts}
+    return load_wording()["limits"][kind].format(**counts) + "."
 
 
 def _compared(made: ClaimMade, s: Statement) -> Comparison | None:

@@ -46,8 +46,8 @@ def language(title: str, abstract: str) -> str:
         foreign = sum(len(token) for token in tokens if token[0] > "\u036f")
         if foreign > 0.3 * letters:
             return "other"
-    english = sum(token in _ENGLISH for token in tokens)
-    other = sum(token in _OTHER for token in tokens)
+    english = sum(map(_ENGLISH.__contains__, tokens))
+    other = sum(map(_OTHER.__contains__, tokens))
     if other >= 3 and other > english:
         return "other"
     if english == 0 and len(tokens) < 8:
