@@ -216,3 +216,12 @@ def test_shared_drafts_are_checked(shared: Path, connection: sqlite3.Connection)
         assert not any("NAD" in s["text"] for s in found["statements"]), (
             "related posts are no part of the article"
         )
+
+
+def test_sentences_that_were_not_checked_are_named(connection: sqlite3.Connection) -> None:
+    text = "Ketamine eases depression. Ketamine comes in glass vials. PTSD was named in 1980 by a committee of doctors."
+    report = check_text(connection, text)
+    left = report.as_dict()["summary"]["unmatched"]
+    assert left == len(report.unmatched) >= 1
+    for out in (report.to_text(), report.to_markdown(), BeautifulSoup(report.to_html(), "html.parser").get_text()):
+        assert "not checked" in out and report.unmatched[0][:40] in out

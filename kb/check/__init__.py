@@ -78,7 +78,7 @@ def check_document(
     evidence.load(claim.claim for s in sentences for claim in s.claims)
     lowered = document.text.lower()
     esketamine = lowered.count("esketamine") + lowered.count("spravato") > lowered.count("ketamine") / 2
-    judged, unmatched = [], 0
+    judged, unmatched = [], []
     for sentence in sentences:
         touched = touches(sentence, facts, esketamine=esketamine)
         if sentence.claims or any(f.agrees is not None or f.figure for f in touched):
@@ -86,7 +86,7 @@ def check_document(
         elif sentence.record and not sentence.question:
             judged.append(judge(sentence, [], evidence))  # checkable, though no fact here settles it
         elif sentence.names_topic and sentence.kind != "heading":
-            unmatched += 1
+            unmatched.append(sentence.text)
     references = find_references(document, judged, connection)
     row = connection.execute("SELECT value FROM meta WHERE key = 'data_version'").fetchone()
     titles = dict(connection.execute("SELECT id, statement FROM claims").fetchall())

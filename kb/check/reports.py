@@ -44,15 +44,14 @@ def load_schema() -> dict[str, Any]:
 
 @dataclass(slots=True)
 class Report:
-    """A checked draft. `sentences`: how many it has; `unmatched`: of these, how many name ketamine or PTSD
-    and
-    match no claim and no fact. `titles`: the statement of each claim by id."""
+    """A checked draft. `sentences`: how many it has; `unmatched`: the texts of those that name ketamine or
+    PTSD and match no claim and no fact. `titles`: the statement of each claim by id."""
 
     document: Document
     judged: list[Judged]
     references: list[Reference]
     sentences: int
-    unmatched: int
+    unmatched: list[str]
     data_version: str
     titles: dict[str, str] = field(default_factory=dict)
 
@@ -81,7 +80,7 @@ class Report:
         return {
             "sentences": self.sentences,
             "statements": len(self.judged),
-            "unmatched": self.unmatched,
+            "unmatched": len(self.unmatched),
             "overstated": sum(j.overstated for j in self.judged),
             "verdicts": {v: verdicts.get(v, 0) for v in VERDICTS},
             "facts_wrong": sum(any(f.agrees is False for f in j.facts) for j in self.judged),
@@ -278,6 +277,16 @@ def _words_of(q: Quote) -> str:
     return _LABEL.sub("", q.sentence, count=1) if q.ours and _LABEL.match(q.sentence) else q.sentence
 
 
+def _unmatched(report: Report) -> str:
+    """Which sentences were not checked, by their beginnings: an unmarked sentence is unread, not approved."""
+    shown = ", ".join(f"“{_short(text, 60)}”" for text in report.unmatched[:_FIX])
+    more = len(report.unmatched) - _FIX
+    return (
+        f"{_n(len(report.unmatched), 'sentence')} on ketamine or PTSD matched no claim and no fact, so not checked: "
+        f"{shown}{f' and {more} more' if more > 0 else ''}."
+    )
+
+
 def _note_of(q: Quote) -> str:
     """What stands in the place of a sentence where no single one carries the finding."""
     note = q.note.removeprefix("labelled by this project's reviewer: ")
@@ -400,7 +409,7 @@ def _text(report: Report, color: bool) -> list[str]:
     lines = [paint(report.headline(), "1")]
     lines += [printable(note) for note in report.document.notes]
     if report.unmatched:
-        lines.append(f"{_n(report.unmatched, 'sentence')} on ketamine or PTSD matched no claim and no fact.")
+        lines.append(printable(_unmatched(report)))
     worst, more = report.worst()[:_FIX], len(report.worst()) - _FIX
     if worst:
         lines += ["", paint("Fix first", "1")]
@@ -460,6 +469,8 @@ def _escape(text: str) -> str:
 def _markdown(report: Report) -> list[str]:
     lines = ["## Check of " + (_escape(report.document.name) or "the draft"), "", report.headline(), ""]
     lines += [f"_{_escape(note)}_" for note in report.document.notes]
+    if report.unmatched:
+        lines += [f"_{_escape(_unmatched(report))}_", ""]
     worst, more = report.worst()[:_FIX], len(report.worst()) - _FIX
     if worst:
         lines += ["### Fix first", ""]
@@ -699,10 +710,7 @@ def summary_html(report: Report) -> str:
             out.append(f'<p class="kc-note">and {more} more, marked below.</p>')
     notes = list(report.document.notes)
     if report.unmatched:
-        notes.append(
-            f"{_n(report.unmatched, 'sentence')} on ketamine or PTSD matched no claim and no fact: not "
-            f"checked."
-        )
+        notes.append(_unmatched(report))
     out += [f'<p class="kc-note">{_e(note)}</p>' for note in notes]
     return "\n".join(part for part in out if part)
 
