@@ -142,6 +142,14 @@ def read_written() -> list[Labelled]:
     return out
 
 
+def read_sentences() -> dict[str, dict]:
+    """What single sentences say, by id of the abstract: {"parts": a letter a sentence, the title first (T title,
+    B background, O aim, M methods, R own result, C conclusion, F future work, X other), "claims": {claim:
+    {position: stance}}}. No text: positions are those of kb.tagging.sentences.
+    """
+    return {row["id"]: row for row in _lines(LABELS / "sentences.jsonl")}
+
+
 def set_groups(items: list[Labelled]) -> None:
     """Give near-duplicates (and the same abstract under two ids) one group number, so that no fold splits
     them.

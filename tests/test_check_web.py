@@ -6,12 +6,14 @@ import asyncio
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlencode
 
 import jsonschema
 import pytest
 from bs4 import BeautifulSoup
+from datasette.plugins import pm
 
 from kb.check.reports import load_schema
 from kb.serving import make_datasette
@@ -253,3 +255,16 @@ def test_other_methods_and_head(datasette: Any) -> None:
     assert asyncio.run(datasette.client.request("PUT", "/check", content=b"x")).status_code == 405
     head = asyncio.run(datasette.client.request("HEAD", "/check"))
     assert head.status_code == 200 and head.content == b""
+
+
+def test_no_error_prints_a_draft_to_the_console(built: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Datasette prints the values of all variables of an error where the library rich is installed."""
+    printed: list[bool] = []
+    rich = SimpleNamespace(
+        get_console=lambda: SimpleNamespace(print_exception=lambda **options: printed.append(True))
+    )
+    monkeypatch.setattr(pm.get_plugin("datasette.handle_exception"), "rich", rich)
+    datasette = make_datasette(built)
+    for path in ("/kb?sql=selec", "/kb/nothing"):
+        assert get(datasette, path).status_code in (400, 404)
+    assert not printed

@@ -15,6 +15,8 @@ sys.path.insert(0, str(ROOT / "scripts"))
 import labelled  # noqa: E402
 import scoring  # noqa: E402
 
+from kb.tagging import STANCES, load_claims, split  # noqa: E402
+
 
 def item(number, gold):
     abstract = "Ketamine reduced depression. It was safe. Nobody relapsed."
@@ -72,6 +74,27 @@ def test_label_files_hold_numbers_not_text(name):
         for tag in row["rows"]:
             assert set(tag) <= {"claim", "stance", "sentences", "confidence"}
             assert all(isinstance(number, int) for number in tag["sentences"])
+
+
+def test_sentence_labels_hold_numbers_not_text():
+    rows = [json.loads(line) for line in (LABELS / "sentences.jsonl").read_text(encoding="utf-8").splitlines()]
+    claims = {claim.id for claim in load_claims()}
+    for row in rows:
+        assert set(row) == {"id", "parts", "claims"}
+        assert set(row["parts"]) <= set("TBOMRCFX")
+        for claim, said in row["claims"].items():
+            assert claim in claims
+            assert all(int(at) < len(row["parts"]) and stance in STANCES for at, stance in said.items())
+    held = {json.loads(line)["id"] for line in (LABELS / "heldback.jsonl").read_text().splitlines()}
+    assert not held & {row["id"] for row in rows}
+
+
+@pytest.mark.skipif(bool(labelled.missing()), reason=labelled.missing() or "-")
+def test_sentence_labels_fit_the_sentences():
+    known = labelled.read_sentences()
+    for item in labelled.read_dev() + labelled.read_own("tuning"):
+        last = split(item.title, item.abstract)[-1].position
+        assert len(known[item.id]["parts"]) == last + 1, item.id
 
 
 def test_held_back_labels_are_not_among_the_others():

@@ -11,13 +11,13 @@ from itertools import islice
 from typing import Any
 
 from kb.tagging.claims import STANCES, Claim, ClaimFileError, load_claims
-from kb.tagging.engine import Tag, find_claims, tag_each
+from kb.tagging.engine import Tag, tag_each
 from kb.tagging.facets import Dose, Facets, read_facets
 from kb.tagging.language import language
 from kb.tagging.sentences import SECTIONS, Sentence, split
 
-TAGGER_VERSION = "2026.11.2"
-_BATCH = 64
+TAGGER_VERSION = "2026.11.3"
+_BATCH = 128
 LOW_CONFIDENCE = 0.55  # tags below this go to the review list: about every second of them is wrong
 
 __all__ = [
@@ -33,7 +33,6 @@ __all__ = [
     "Tag",
     "Tagged",
     "as_line",
-    "find_claims",
     "language",
     "load_claims",
     "read_facets",

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
 
 from kb.tagging.claims import load_claims
-from kb.tagging.features import Pair, Reading, document, pairs, read
-from kb.tagging.model import OUTCOMES, Scores, best_of, load_model, others_of, vector
+from kb.tagging.features import PAIR_NAMES, Batch, read
+from kb.tagging.model import OUTCOMES, load_model, vectors
 from kb.tagging.sentences import Sentence
 
-__all__ = ["Tag", "decide", "find_claims", "tag_each", "tag_sentences"]
+__all__ = ["Tag", "decide", "tag_each", "tag_sentences"]
 
 _THRESHOLD = 0.5  # a claim is tagged when "not addressed" is no likelier than this
-_HOPELESS = 0.05  # no sentence reaches this: not worth the later stages
 _EVIDENCE = 3
+_EVIDENT = 2.0  # how much more it counts that a sentence is evidence at all than evidence for this stance
 _SECOND_BEST = 0.35  # a further evidence sentence needs this share of the best one's score
 
 # Cues in the words of a reader, for reasons. Only these are shown.
@@ -46,8 +48,15 @@ _SAY = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Tag:
+_WORDING = {"Pn+": "in favour", "Pn-": "against", "Pn?": "doubt"}
+_SAID = {
+    number: ("wording", _WORDING[name]) if name in _WORDING else ("cue", _SAY[name[3:]])
+    for number, name in enumerate(PAIR_NAMES)
+    if name in _WORDING or (name.startswith("nr:") and name[3:] in _SAY)
+}
+
+
+class Tag(NamedTuple):
     """One claim that an abstract addresses. `sentences` are 1 to 3 sentence positions, best first."""
 
     claim: str
@@ -58,40 +67,47 @@ class Tag:
 
 
 def decide(
-    chances: Sequence[float], scores: Sequence[Scores], positions: Sequence[int]
+    chances: Sequence[float], scores: Sequence[Sequence[float]], positions: Sequence[int]
 ) -> tuple[int, float, tuple[int, ...]] | None:
     """(index into OUTCOMES, its probability, evidence positions best first), or None for "not addressed"."""
     if chances[0] > _THRESHOLD:
         return None
-    stance = max(range(1, len(OUTCOMES)), key=lambda k: chances[k])
-    worth = [s[0] + s[stance] for s in scores]
-    order = sorted(range(len(worth)), key=lambda i: (-worth[i], -positions[i]))
-    kept = [i for i in order[:_EVIDENCE] if worth[i] >= _SECOND_BEST * worth[order[0]]]
-    return stance, chances[stance], tuple(positions[i] for i in kept)
+    stance = max(range(1, len(OUTCOMES)), key=chances.__getitem__)
+    worth = sorted([(_EVIDENT * s[0] + s[stance], at) for s, at in zip(scores, positions, strict=True)], reverse=True)
+    least = _SECOND_BEST * worth[0][0]
+    return stance, chances[stance], tuple(at for value, at in worth[:_EVIDENCE] if value >= least)
 
 
-def _reason(stance: str, reading: Reading, row: Pair) -> str:
-    """One line: the claim's words, the cues that stand near them, and where the sentence stands."""
-    sentence = reading.sentences[row.index]
-    named = row.features
-    near = [_SAY[f[3:]] for f in named if f.startswith("nr:") and f[3:] in _SAY]
-    direction = [
-        word for mark, word in (("Pn+", "in favour"), ("Pn-", "against"), ("Pn?", "doubt")) if mark in named
-    ]
-    place = "title" if sentence.section == "TITLE" else sentence.section.lower()
-    if place == "other":
-        place = (
-            "near the end"
-            if reading.lines[row.index].place in ("late", "last2", "last")
-            else "no section label"
-        )
-    words = ", ".join(f"“{hit}”" for hit in row.hits[:3])
-    parts = [f"{words} in sentence {sentence.position} ({place})"]
-    if direction:
-        parts.append("wording " + " and ".join(direction))
-    if near:
-        parts.append("cues: " + ", ".join(sorted(set(near))[:5]))
-    return f"{'background' if stance == 'background' else 'finding, ' + stance}: " + "; ".join(parts)
+class _Reasons:
+    """Says of a row of a batch, in one line, what decided it."""
+
+    def __init__(self, batch: Batch) -> None:
+        rows, hits = np.arange(len(batch.row_line) + 1), batch.row_hits
+        self.batch = batch
+        self.places = np.column_stack([-hits.what, hits.start, hits.size]).tolist()
+        self.places_from = np.searchsorted(hits.line, rows).tolist()
+        row, number = batch.row_features
+        self.named, self.named_from = number.tolist(), np.searchsorted(row, rows).tolist()
+        self.late = (batch.line_index >= 0.65 * batch.line_count)[batch.row_line].tolist()
+
+    def of(self, row: int, stance: str, sentence: Sentence) -> str:
+        """The claim's words, the cues that stand near them, and where the sentence stands."""
+        hits: list[str] = []
+        for _, start, size in sorted(self.places[self.places_from[row] : self.places_from[row + 1]]):
+            text = " ".join(self.batch.tokens[start : start + size])[:30]
+            if text not in hits:
+                hits.append(text)
+        said = [_SAID.get(n) for n in self.named[self.named_from[row] : self.named_from[row + 1]]]
+        place = "title" if sentence.section == "TITLE" else sentence.section.lower()
+        if place == "other":
+            place = "near the end" if self.late[row] else "no section label"
+        words = ", ".join(f"“{hit}”" for hit in hits[:3])
+        parts = [f"{words} in sentence {sentence.position} ({place})"]
+        if direction := [words for kind, words in filter(None, said) if kind == "wording"]:
+            parts.append("wording " + " and ".join(direction))
+        if near := sorted(words for kind, words in filter(None, said) if kind == "cue"):
+            parts.append("cues: " + ", ".join(near[:5]))
+        return f"{'background' if stance == 'background' else 'finding, ' + stance}: " + "; ".join(parts)
 
 
 def tag_sentences(sentences: list[Sentence]) -> list[Tag]:
@@ -100,77 +116,34 @@ def tag_sentences(sentences: list[Sentence]) -> list[Tag]:
 
 
 def tag_each(abstracts: Sequence[list[Sentence]]) -> list[list[Tag]]:
-    """`tag_sentences` of several abstracts, step by step: each step's tables stay in the processor's cache."""
-    readings = [read(sentences) for sentences in abstracts]
-    found = [pairs(reading) for reading in readings]
+    """`tag_sentences` of several abstracts at once."""
     model = load_model()
-    scores = [
-        {claim: model.lines(reading, claim, rows) for claim, rows in touched.items()}
-        for reading, touched in zip(readings, found, strict=True)
-    ]
-    return [_decide_all(*one) for one in zip(abstracts, readings, found, scores, strict=True)]
-
-
-def _decide_all(
-    sentences: list[Sentence],
-    reading: Reading,
-    found: dict[str, list[Pair]],
-    scores: dict[str, list[Scores]],
-) -> list[Tag]:
-    if not found:
-        return []
-    model = load_model()
-    best = {claim: best_of(rows) for claim, rows in scores.items()}
-    others = others_of(best)
-    likely = [claim for claim in found if best[claim][0] >= _HOPELESS]
-    whole = model.document(document(reading), likely)
-    tags = []
-    for claim in likely:
-        rows = found[claim]
-        chances = model.final(vector(reading, claim, rows, scores[claim], others, whole[claim]))
-        positions = [sentences[row.index].position for row in rows]
-        chosen = decide(chances, scores[claim], positions)
+    batch = read(abstracts, model.words)
+    tags: list[list[Tag]] = [[] for _ in abstracts]
+    if not len(batch.case_first):
+        return tags
+    scores, parts = model.lines(batch)
+    chances = model.final(vectors(batch, scores, parts, model.document(batch))).tolist()
+    claims = load_claims()
+    rows, index = scores.tolist(), batch.line_index[batch.row_line].tolist()
+    firsts, reasons = batch.case_first.tolist(), _Reasons(batch)
+    for case, (abstract, claim, first, last) in enumerate(
+        zip(batch.case_abstract.tolist(), batch.case_claim.tolist(), firsts, [*firsts[1:], len(rows)], strict=True)
+    ):
+        sentences = abstracts[abstract]
+        positions = [sentences[at].position for at in index[first:last]]
+        chosen = decide(chances[case], rows[first:last], positions)
         if chosen is None:
             continue
         stance, score, evidence = chosen
-        first = next(row for row in rows if sentences[row.index].position == evidence[0])
-        tags.append(
+        row = first + positions.index(evidence[0])
+        tags[abstract].append(
             Tag(
-                claim,
+                claims[claim].id,
                 OUTCOMES[stance],
-                model.confidence(score),
+                round(model.confidence(score), 4),  # the rest differs with the batch
                 evidence,
-                _reason(OUTCOMES[stance], reading, first),
+                reasons.of(row, OUTCOMES[stance], sentences[index[row]]),
             )
         )
     return tags
-
-
-def find_claims(text: str) -> list[tuple[str, str, list[str]]]:
-    """The claims whose words one sentence holds, without weighing: for sentences of a draft, not of an
-    abstract.
-
-    Gives (claim id, direction, words found) in the order of the claims. Direction is "against" when the
-    wording near
-    those words denies the claim, "for" when it asserts it, "" when neither can be told. The sentence need
-    not name
-    ketamine; weak words alone do not count.
-    """
-    reading = read([Sentence(1, "OTHER", text, 0, len(text))])
-    reading.ketamine = True
-    out = []
-    found = pairs(reading)
-    for claim in load_claims():
-        for row in found.get(claim.id, ()):
-            features = set(row.features)
-            negated = bool(features & {"nb:no_difference", "nb:negation"})
-            against = "Pn-" in features or negated
-            direction = (
-                "against"
-                if against and ("Pn+" not in features or negated)
-                else "for"
-                if "Pn+" in features
-                else ""
-            )
-            out.append((claim.id, direction, row.hits))
-    return out

@@ -1054,7 +1054,18 @@ def _sample_size(view: _View, sentences: Sequence[SentenceLike]) -> tuple[int | 
     return best, best_points
 
 
-_VERBS = (" were ", " was ", " completed ", " underwent ")
+_NUMBER_THEN_VERB = re.compile(r"[0-9] (?:were|was|completed|underwent) ")
+
+
+def _places(wanted: Iterable[str], tokens: list[str]) -> list[int]:
+    """Where the words stand, in order; each of them does somewhere."""
+    found = []
+    for word in wanted:
+        at = -1
+        for _ in range(tokens.count(word)):
+            at = tokens.index(word, at + 1)
+            found.append(at)
+    return sorted(found)
 
 
 def _counts(texts: list[str]) -> list[tuple[int, float]]:
@@ -1065,7 +1076,7 @@ def _counts(texts: list[str]) -> list[tuple[int, float]]:
     out: list[tuple[int, float]] = []
     last_end, run, run_points = -9, 0, 0.0
     people, barrier = lexicon.people, lexicon.barrier
-    for i in [i for i, token in enumerate(tokens) if token in people]:
+    for i in _places(people.intersection(tokens), tokens):
         for j in range(i - 1, max(-1, i - 8), -1):
             token = tokens[j]
             if token in barrier or token[-1] in ".;:%|)" or "=" in token:
@@ -1087,7 +1098,7 @@ def _counts(texts: list[str]) -> list[tuple[int, float]]:
                 run_points = points
                 last_end = i
                 break
-    then_verb, shares = _number_then_verb(joined), " to " in joined
+    then_verb, shares = _NUMBER_THEN_VERB.search(joined), " to " in joined
     for text in texts:
         if "=" in text:
             out += _equal_counts(text)
@@ -1106,16 +1117,6 @@ def _counts(texts: list[str]) -> list[tuple[int, float]]:
             for match in _TO_AND_TO.finditer(text):
                 out.append((int(match.group(1)) + int(match.group(2)), 5.5))
     return out
-
-
-def _number_then_verb(text: str) -> bool:
-    for verb in _VERBS:
-        at = text.find(verb)
-        while at > 0:
-            if text[at - 1] in "0123456789":
-                return True
-            at = text.find(verb, at + 1)
-    return False
 
 
 def _other_group(tokens: list[str], last: int, first: int, noun: int) -> bool:

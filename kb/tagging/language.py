@@ -9,7 +9,7 @@ import re
 __all__ = ["language"]
 
 _words = re.compile(r"[^\W\d_]+").findall
-_SAMPLE = 3000  # characters of the abstract that are read
+_SAMPLE = 1000  # characters of the abstract that are read
 
 _ENGLISH = frozenset(
     """the of and in to with for was were is are by that this from on as at be or we have has been not
@@ -41,8 +41,8 @@ def language(title: str, abstract: str) -> str:
     tokens = _words(text)
     if not tokens:
         return "unknown"
-    letters = sum(map(len, tokens))
     if not text.isascii():
+        letters = sum(map(len, tokens))
         foreign = sum(len(token) for token in tokens if token[0] > "\u036f")
         if foreign > 0.3 * letters:
             return "other"

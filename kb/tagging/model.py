@@ -1,189 +1,155 @@
-"""Weigh features: three small learned stages, kept as numbers in model.json and evaluated in plain Python.
+"""Weigh features: small learned stages, kept as numbers in model.json and evaluated with numpy.
 
 1. line: for a claim in a sentence five logistic scores: is it evidence, and evidence for which stance.
-2. document: five logistic scores of the abstract's words for the claim (none and the four stances).
-3. final: depth-two boosted trees over the first two stages and the named flags give the probability of none
-   and of each stance. scripts/train fits all three and writes the file.
+2. part: for a sentence, which part of an abstract it is (background, aim, own result, ...).
+3. document: five logistic scores of the abstract's words for the claim (none and the four stances).
+4. final: depth-two boosted trees over these stages and the named flags give the probability of none and of
+   each stance. scripts/train fits them all and writes the file.
 """
 
 from __future__ import annotations
 
 import json
-import math
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from importlib import resources
-from itertools import repeat
 from typing import Any
 
-from kb.tagging.claims import load_claims
-from kb.tagging.features import FLAGS, Pair, Reading
+import numpy as np
 
-__all__ = ["OUTCOMES", "Model", "load_model", "vector"]
+from kb.tagging.claims import load_claims
+from kb.tagging.features import LINE_NAMES, PAIR_NAMES, Batch, Words, cue_names
+from kb.tagging.lexicon import distinct
+
+__all__ = ["OUTCOMES", "PARTS", "Model", "document_names", "documents", "load_model", "vectors"]
+
+Array = np.ndarray
 
 OUTCOMES = ("none", "background", "supports", "contradicts", "mixed")
 _WIDTH = len(OUTCOMES)
-_ZERO = (0.0,) * _WIDTH
-_FLAG_INDEX = {name: index for index, name in enumerate(FLAGS)}
+# What a sentence is for in its abstract; "other": key words, funding, registration
+PARTS = ("title", "background", "aim", "methods", "result", "conclusion", "future", "other")
+_OWN = [PARTS.index("result"), PARTS.index("conclusion")]
 _DIRECTIONS = 8  # the first flags are the direction flags
-_ZONES = (
-    frozenset(("sec:CONCLUSIONS", "pos:last", "pos:last2")),
-    frozenset(("sec:RESULTS",)),
-    frozenset(("sec:BACKGROUND", "sec:OBJECTIVE", "sec:METHODS", "pos:first", "pos:title")),
-)
-
-Scores = tuple[float, ...]  # evidence, then background, supports, contradicts, mixed; each 0..1
+_CUE_PLACES = ("q:", "Tq:", "Cq:")  # a cue anywhere, in the title, in the last two sentences
 
 
-def _sigmoid(value: float) -> float:
-    return 1.0 / (1.0 + math.exp(-value)) if value > -60 else 0.0
+def document_names() -> list[str]:
+    """The features of a whole abstract beside its stems."""
+    return [place + cue for place in _CUE_PLACES for cue in cue_names()]
 
 
-# The weights of one feature are packed into one whole number, a lane of _LANE bits for each output, in ten
-# thousandths: adding two such numbers adds all outputs at once, so that sum() does the work. A lane holds
-# +-53,000, far more than the few hundred weights of an abstract add up to.
-_LANE = 30  # one digit of a whole number in CPython
-_MASK, _HALF, _FULL = (1 << _LANE) - 1, 1 << (_LANE - 1), 1 << _LANE
-_SCALE = 10_000.0
-
-
-def _pack(weights: Sequence[float]) -> int:
-    return sum(round(value * _SCALE) << (_LANE * lane) for lane, value in enumerate(weights))
-
-
-def _unpack(total: int, lanes: int) -> list[float]:
-    out = []
-    for _ in range(lanes):
-        low = total & _MASK
-        if low >= _HALF:
-            low -= _FULL
-        out.append(low / _SCALE)
-        total = (total - low) >> _LANE
-    return out
-
-
-@lru_cache(maxsize=64)
-def _marks(claim: str) -> tuple[float, ...]:
-    return tuple(float(claim == other.id) for other in load_claims())
-
-
-def vector(
-    reading: Reading,
-    claim: str,
-    rows: list[Pair],
-    scores: list[Scores],
-    others: list[float],
-    document: Scores,
-) -> list[float]:
-    """What the final stage sees of one claim in one abstract; all numbers, always the same length.
-
-    `scores` are parallel to `rows`; `others` are three numbers a claim (best evidence, background,
-    supports), for all
-    claims in order; `document` the five document scores.
+def documents(batch: Batch) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+    """The features of the abstracts as a whole: (abstract, stem) and (abstract, number of document_names),
+    each once and in order.
     """
-    count = len(reading.lines)
-    evidence = [s[0] for s in scores]
-    order = sorted(range(len(rows)), key=lambda i: -evidence[i])
-    top = order[0]
-    second = order[1] if len(order) > 1 else top
-    total = sum(evidence) or 1e-9
-    missed = 1.0
-    for value in evidence:
-        missed *= 1.0 - value
-    head = [
-        evidence[top],
-        evidence[second] if second != top else 0.0,
-        total,
-        1.0 - missed,
-        float(len(rows)),
-        float(count),
-    ]
-    head += scores[top][1:]
-    head += scores[second][1:]
-    mean = [0.0] * (_WIDTH - 1)
-    most = [0.0] * (_WIDTH - 1)
-    flags = [0.0] * len(FLAGS)
-    top_flags = [0.0] * len(FLAGS)
-    zones = [[0.0] * (2 + _DIRECTIONS + _WIDTH - 1) for _ in _ZONES]
-    for number, row in enumerate(rows):
-        e = evidence[number]
-        weight = e / total
-        stances = scores[number][1:]
-        for k, value in enumerate(stances):
-            mean[k] += weight * value
-            if e * value > most[k]:
-                most[k] = e * value
-        line = reading.lines[row.index]
-        named = set(row.features)
-        named.update(line.general or ())
-        here = [index for name, index in _FLAG_INDEX.items() if name in named]
-        for index in here:
-            flags[index] += weight
-        if number == top:
-            for index in here:
-                top_flags[index] = 1.0
-        for zone, marks in zip(zones, _ZONES, strict=True):
-            if not marks.isdisjoint(named):
-                zone[0] = max(zone[0], e)
-                zone[1] += e
-                for index in here:
-                    if index < _DIRECTIONS:
-                        zone[2 + index] += e
-                for k, value in enumerate(stances):
-                    if e * value > zone[2 + _DIRECTIONS + k]:
-                        zone[2 + _DIRECTIONS + k] = e * value
-    lines = reading.lines
-    context = [
-        rows[top].index / count,
-        float(lines[rows[top].index].ketamine),
-        sum(line.ketamine for line in lines) / count,
-        float(lines[0].ketamine),
-        float(claim in lines[0].strong),
-    ]
-    return (
-        head
-        + mean
-        + most
-        + flags
-        + top_flags
-        + zones[0]
-        + zones[1]
-        + zones[2]
-        + context
-        + others
-        + list(document)
-        + list(_marks(claim))
-    )
+    line, stem = batch.stems
+    most = int(stem.max(initial=0)) + 1
+    stems = np.divmod(distinct(batch.line_abstract[line] * most + stem), most)
+    cues = len(cue_names())
+    table = np.zeros((batch.abstracts, len(_CUE_PLACES) * cues), dtype=bool)
+    line, cue = np.nonzero(batch.cues)
+    index, count = batch.line_index[line], batch.line_count[line]
+    for number, there in enumerate((index >= 0, index == 0, index >= count - 2)):
+        table[batch.line_abstract[line[there]], number * cues + cue[there]] = True
+    return stems, np.nonzero(table)
 
 
-class _Columns(dict):
-    """Packed document weights by feature, for all claims side by side; each is packed on first use."""
+def _add(out: Array, rows: Array | None, numbers: Array | tuple[Array, ...], table: Array) -> None:
+    """Add the weights of features to the rows that have them; `rows` are in order, None: one each."""
+    if rows is None:
+        out += table[numbers]
+    elif len(rows):
+        first = np.flatnonzero(np.diff(rows, prepend=-1))
+        out[rows[first]] += np.add.reduceat(table[numbers], first, axis=0)
 
-    def __init__(self, data: dict[str, Any], claims: list[str]) -> None:
-        super().__init__()
-        self._shared, self._tables = data["shared"], [data["claims"].get(claim, {}) for claim in claims]
-        # A claim has a weight of its own under its own name: how common it is.
-        self.bias = _pack(
-            [
-                bias + own
-                for claim, table in zip(claims, self._tables, strict=True)
-                for bias, own in zip(data["bias"], table.get(claim, _ZERO), strict=True)
-            ]
-        )
-        self._known = set(self._shared).union(*self._tables)
 
-    def __missing__(self, feature: str) -> int:
-        if feature not in self._known:
-            return 0
-        shared = self._shared.get(feature, _ZERO)
-        weights = [
-            a + b
-            for table in self._tables
-            for a, b in zip(shared, table.get(feature, _ZERO), strict=True)
+def _squash(values: Array) -> Array:
+    return 1.0 / (1.0 + np.exp(-np.clip(values, -60.0, 60.0)))
+
+
+def vectors(batch: Batch, scores: Array, parts: Array, document: Array) -> Array:
+    """What the final stage sees: a line of numbers for each case of the batch.
+
+    `scores` are the five scores of each row, `parts` the chances of PARTS of each line, `document` the five
+    scores of each abstract for each claim.
+    """
+    first, case = batch.case_first, batch.case_abstract
+    cases, rows = len(first), len(scores)
+    if not cases:
+        return np.zeros((0, 0))
+    count = np.diff(np.append(first, rows))
+    case_of = np.repeat(np.arange(cases), count)
+    evidence, stances = scores[:, 0], scores[:, 1:]
+    order = np.lexsort((np.arange(rows), -evidence, case_of))
+    top = order[first]
+    several = count > 1
+    second = np.where(several, order[np.minimum(first + 1, rows - 1)], top)
+    total = np.maximum(np.add.reduceat(evidence, first), 1e-9)
+    weight = evidence / total[case_of]
+    lines = batch.line_count[batch.row_line[top]]
+    head = np.column_stack(
+        [
+            evidence[top], np.where(several, evidence[second], 0.0), total,
+            1.0 - np.multiply.reduceat(1.0 - evidence, first), count, lines,
         ]
-        self[feature] = packed = _pack(weights)
-        return packed
+    )  # fmt: skip
+    flags = batch.row_flags.astype(float)
+    likely = evidence[:, None] * stances
+    zones = []
+    section, spot = batch.zone[batch.row_line], batch.spot[batch.row_line]
+    for sections, spots in _ZONES:
+        inside = (np.isin(section, sections) | np.isin(spot, spots))[:, None].astype(float)
+        here = inside * evidence[:, None]
+        zones += [
+            np.maximum.reduceat(here, first), np.add.reduceat(here, first),
+            np.add.reduceat(here * flags[:, :_DIRECTIONS], first), np.maximum.reduceat(inside * likely, first),
+        ]  # fmt: skip
+    named = np.bincount(batch.line_abstract, weights=batch.ketamine, minlength=batch.abstracts)
+    opening = np.searchsorted(batch.line_abstract, np.arange(batch.abstracts))
+    context = np.column_stack(
+        [
+            batch.line_index[batch.row_line[top]] / lines, batch.ketamine[batch.row_line[top]],
+            named[case] / lines, batch.ketamine[opening[case]], batch.title_hit,
+        ]
+    )  # fmt: skip
+    claims = len(load_claims())
+    others = np.zeros((batch.abstracts, claims, 3))
+    others[case, batch.case_claim] = np.maximum.reduceat(scores[:, :3], first)
+    part = parts[batch.row_line]
+    own = part[:, _OWN].sum(axis=1)[:, None]
+    finding = np.lexsort((np.arange(rows), -stances[:, 1:].max(axis=1), case_of))[first]
+    shares = np.zeros((batch.abstracts, len(PARTS)))
+    filled = np.unique(batch.line_abstract)  # an abstract may be empty
+    shares[filled] = np.add.reduceat(parts, opening[filled]) / batch.line_count[opening[filled], None]
+    roles = [
+        np.add.reduceat(weight[:, None] * part, first), part[top], part[finding],
+        np.maximum.reduceat(stances * own, first), np.maximum.reduceat(stances * (1.0 - own), first),
+        np.maximum.reduceat(evidence[:, None] * np.hstack([own, 1.0 - own]), first), shares[case],
+    ]  # fmt: skip
+    return np.hstack(
+        [
+            *roles, head, stances[top], stances[second], np.add.reduceat(weight[:, None] * stances, first),
+            np.maximum.reduceat(likely, first), np.add.reduceat(weight[:, None] * flags, first), flags[top],
+            *zones, context, others[case].reshape(cases, -1), document[case, batch.case_claim],
+            np.eye(claims)[batch.case_claim],
+        ]
+    )  # fmt: skip
+
+
+def _numbers(names: tuple[str, ...], mark: str) -> dict[str, int]:
+    return {name[len(mark) :]: n for n, name in enumerate(names) if name.startswith(mark)}
+
+
+_SECTIONS = _numbers(LINE_NAMES, "sec:")
+_SPOTS = {name: n - len(_SECTIONS) for name, n in _numbers(LINE_NAMES, "pos:").items()}
+# Where a finding, a result and mere background are looked for
+_ZONES = tuple(
+    ([_SECTIONS[name] for name in sections.split()], [_SPOTS[name] for name in spots.split()])
+    for sections, spots in (
+        ("CONCLUSIONS", "last last2"), ("RESULTS", ""), ("BACKGROUND OBJECTIVE METHODS", "first title")
+    )
+)  # fmt: skip
 
 
 class Model:
@@ -191,64 +157,91 @@ class Model:
 
     def __init__(self, data: dict[str, Any]) -> None:
         self.version: str = data["version"]
-        line = data["line"]
-        shared = {name: _pack(w) for name, w in line["shared"].items()}
-        self._line_bias = _pack(line["bias"])
-        self._line_shared = shared
-        self._line_claim = {c: {n: _pack(w) for n, w in t.items()} for c, t in line["claims"].items()}
-        self._line_pair = {
-            claim: shared | {name: shared.get(name, 0) + weights for name, weights in table.items()}
-            for claim, table in self._line_claim.items()
-        }
         self._claims = [claim.id for claim in load_claims()]
-        self._document = _Columns(data["document"], self._claims)
-        self._trees = [[tuple(tree) for tree in trees] for trees in data["final"]["trees"]]
-        self._base = tuple(data["final"]["base"])
-        self._columns = data["final"].get("columns")
+        line, whole, part = data["line"], data["document"], data["part"]
+        stems = {
+            name[2:]
+            for names in (line["shared"], part["weights"], whole["shared"])
+            for name in names
+            if name[:2] in ("w:", "D:")
+        }
+        stems.update(name[2:] for table in whole["claims"].values() for name in table if name[:2] == "D:")
+        self.words = Words({stem: number for number, stem in enumerate(sorted(stems), 1)})
+        names = ["", *sorted(stems)]
+        # Of each feature of a line: five weights a claim, and one for each of PARTS; of a stem, which all
+        # claims share, five and one for each of PARTS.
+        self._line_bias = np.append(np.tile(line["bias"], len(self._claims)), part["bias"])
+        nothing = (0.0,) * len(PARTS)
+        parts = np.array([part["weights"].get(name, nothing) for name in LINE_NAMES])
+        self._line = np.hstack([self._table(line, LINE_NAMES), parts]).astype(np.float32)
+        self._pair = self._table(line, PAIR_NAMES).reshape(len(PAIR_NAMES), len(self._claims), _WIDTH)
+        self._word = np.array(
+            [
+                [*line["shared"].get(f"w:{stem}", (0.0,) * _WIDTH), *part["weights"].get(f"w:{stem}", nothing)]
+                for stem in names
+            ]
+        )
+        # A claim has a weight of its own under its own name: how common it is.
+        self._document_bias = np.tile(whole["bias"], len(self._claims)) + np.concatenate(
+            [whole["claims"].get(claim, {}).get(claim, (0.0,) * _WIDTH) for claim in self._claims]
+        )
+        self._stem = self._table(whole, [f"D:{stem}" for stem in names]).astype(np.float32)
+        self._cue = self._table(whole, document_names())
+        final = data["final"]
+        trees = [tree for outcome in final["trees"] for tree in outcome]
+        self._trees = tuple(np.array(column) for column in zip(*trees, strict=True))
+        self._base = np.array(final["base"])
         calibration = data["calibration"]
         self._knots, self._values = calibration["score"], calibration["confidence"]
 
-    def lines(self, reading: Reading, claim: str, rows: list[Pair]) -> list[Scores]:
-        """Scores of the sentences of one claim, parallel to `rows`."""
-        shared, extra = self._line_shared, self._line_claim.get(claim, {})
-        merged = self._line_pair.get(claim, shared)
-        none = repeat(0)
-        out = []
-        for row in rows:
-            line = reading.lines[row.index]
-            base = line.base
-            if base is None:
-                base = self._line_bias + sum(map(shared.get, line.words or (), none))
-                line.base = base = base + sum(map(shared.get, line.general or (), none))
-            total = base + sum(map(merged.get, row.features, none))
-            total += sum(map(extra.get, line.general or (), none))
-            out.append(tuple(map(_sigmoid, _unpack(total, _WIDTH))))
-        return out
+    def _table(self, part: dict[str, Any], names: Any) -> Array:
+        """Weights by feature, five for each claim side by side: those that all claims share and its own."""
+        number = {name: n for n, name in enumerate(names)}
+        out = np.zeros((len(number), len(self._claims), _WIDTH))
+        for name, weights in part["shared"].items():
+            if name in number:
+                out[number[name]] += weights
+        for place, claim in enumerate(self._claims):
+            for name, weights in part["claims"].get(claim, {}).items():
+                if name in number:
+                    out[number[name], place] += weights
+        return out.reshape(len(number), -1)
 
-    def document(self, features: Iterable[str], claims: list[str]) -> dict[str, Scores]:
-        """Document scores (not yet squashed) for each of `claims`."""
-        if not claims:
-            return {}
-        columns = self._document
-        scores = _unpack(columns.bias + sum(map(columns.__getitem__, features)), _WIDTH * len(self._claims))
-        at = {claim: number * _WIDTH for number, claim in enumerate(self._claims)}
-        return {claim: tuple(scores[at[claim] : at[claim] + _WIDTH]) for claim in claims}
+    def lines(self, batch: Batch) -> tuple[Array, Array]:
+        """(the five scores of each row, the chances of PARTS of each line), all 0 to 1."""
+        general = np.tile(self._line_bias, (len(batch.line_first), 1))
+        for rows, numbers in batch.features:
+            _add(general, rows, numbers, self._line)
+        own = np.zeros((len(general), self._word.shape[1]))
+        _add(own, *batch.stems, self._word)
+        width = len(self._claims) * _WIDTH
+        parts = _squash(general[:, width:] + own[:, _WIDTH:])
+        general = general[:, :width].reshape(len(own), len(self._claims), _WIDTH)
+        out = general[batch.row_line, batch.row_claim] + own[batch.row_line, :_WIDTH]
+        row, number = batch.row_features
+        _add(out, row, (number, batch.row_claim[row]), self._pair)
+        return _squash(out), parts / parts.sum(axis=1, keepdims=True)
 
-    def final(self, values: list[float]) -> list[float]:
-        """Probabilities of the OUTCOMES; they sum to 1."""
-        raw = []
-        for trees, base in zip(self._trees, self._base, strict=True):
-            total = base
-            for f, t, fl, tl, a, b, fr, tr, c, d in trees:
-                if values[f] <= t:
-                    total += a if values[fl] <= tl else b
-                else:
-                    total += c if values[fr] <= tr else d
-            raw.append(total)
-        high = max(raw)
-        weights = [math.exp(value - high) for value in raw]
-        scale = sum(weights)
-        return [value / scale for value in weights]
+    def document(self, batch: Batch) -> Array:
+        """By abstract and claim: five scores of its words, not squashed."""
+        stems, cues = documents(batch)
+        out = np.tile(self._document_bias, (batch.abstracts, 1))
+        _add(out, *stems, self._stem)
+        _add(out, *cues, self._cue)
+        return out.reshape(batch.abstracts, len(self._claims), _WIDTH)
+
+    def final(self, values: Array) -> Array:
+        """By case: probabilities of the OUTCOMES; they sum to 1."""
+        if not len(values):
+            return np.zeros((0, _WIDTH))
+        f, t, fl, tl, a, b, fr, tr, c, d = self._trees
+        left = values[:, f.astype(np.intp)] <= t
+        at = np.where(left, fl, fr).astype(np.intp)
+        low = np.take_along_axis(values, at, axis=1) <= np.where(left, tl, tr)
+        raw = np.where(left, np.where(low, a, b), np.where(low, c, d))
+        raw = raw.reshape(len(values), _WIDTH, -1).sum(axis=2) + self._base
+        weights = np.exp(raw - raw.max(axis=1, keepdims=True))
+        return weights / weights.sum(axis=1, keepdims=True)
 
     def confidence(self, score: float) -> float:
         """The share of tags with this score whose claim and stance were right in cross-validation."""
@@ -260,21 +253,6 @@ class Model:
         left, right = self._knots[at - 1], self._knots[at]
         share = (score - left) / (right - left) if right > left else 0.0
         return self._values[at - 1] + share * (self._values[at] - self._values[at - 1])
-
-
-def others_of(best: dict[str, Scores]) -> list[float]:
-    """Three numbers for each claim in order: best evidence, background and supports score (0 where not
-    touched).
-    """
-    out: list[float] = []
-    for claim in load_claims():
-        out.extend(best.get(claim.id, (0.0, 0.0, 0.0)))
-    return out
-
-
-def best_of(scores: list[Scores]) -> tuple[float, float, float]:
-    """The highest evidence, background and supports scores among the sentences of a claim."""
-    return max(s[0] for s in scores), max(s[1] for s in scores), max(s[2] for s in scores)
 
 
 @lru_cache(maxsize=1)

@@ -8,15 +8,14 @@ proportional to the length of the text.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 __all__ = ["SECTIONS", "Sentence", "split"]
 
 SECTIONS = ("TITLE", "BACKGROUND", "OBJECTIVE", "METHODS", "RESULTS", "CONCLUSIONS", "OTHER")
 
 
-@dataclass(frozen=True, slots=True)
-class Sentence:
+class Sentence(NamedTuple):
     """One sentence. `start` and `end` are offsets into f"{title}\\n{abstract}"; text == that[start:end]."""
 
     position: int
@@ -26,15 +25,16 @@ class Sentence:
     end: int
 
 
-# A sentence may end here: a mark, closing quotes or brackets, space, then something that can open a sentence.
-# A line break is a candidate too. Quantifiers are bounded or over disjoint sets, so there is no backtracking.
+# A sentence may end here: a mark and closing quotes or brackets before space, a line break, or a point right
+# before a label ("...ended.Results: We ..."). Quantifiers are bounded or over disjoint sets, so there is no
+# backtracking.
 _CANDIDATE = re.compile(
-    r"""[.?!]["'”’)\]]{0,3}(?=\s)|\n|[a-z)\]][.](?=[A-Z][A-Za-z]{2,20}(?:/[A-Z][a-z]{2,20})?:)"""
-    r"""|(?<!AND)(?<![,&/])\s(?=(?:RESULTS?|CONCLUSIONS?|METHODS?|OBJECTIVES?|DISCUSSION|FINDINGS):\s)"""
-   
-    r"""|[a-z)\]][.](?=(?:Backgrounds?|Aims?|Objectives?|Methods?|Results?|Conclusions?|Discussion)[A-Z][a-z])
-    """
+    r"""[.?!\n](?:(?<=\n)|["'”’)\]]{0,3}(?=\s)|(?<=[a-z)\]][.])(?=[A-Z])(?:"""
+    r"""(?=[A-Z][A-Za-z]{2,20}(?:/[A-Z][a-z]{2,20})?:)"""
+    r"""|(?=(?:Backgrounds?|Aims?|Objectives?|Methods?|Results?|Conclusions?|Discussion)[A-Z][a-z])))"""
 )
+# Labels in capitals that may be run into the text without a mark before them
+_RUN_IN = re.compile(r"(?:RESULTS?|CONCLUSIONS?|METHODS?|OBJECTIVES?|DISCUSSION|FINDINGS):\s")
 _SPACE = re.compile(r"\s*")
 _OPENER = re.compile(r"""["'“‘(\[<≥≤~±µμβα•·\-–—]{0,3}(?:[A-Z0-9À-ÖØ-ÞΑ-Ω])""")
 _LAST_WORD = re.compile(r"(\S{1,24})$")
@@ -146,6 +146,18 @@ def _ends_sentence(text: str, at: int, floor: int, following: int) -> bool:
     return word not in _ABBREVIATIONS
 
 
+def _candidates(text: str, floor: int) -> list[tuple[int, int]]:
+    """(place of a mark or space, end of the sentence that may close there), in order."""
+    found = [match.span() for match in _CANDIDATE.finditer(text, floor)]
+    run_in = False
+    for match in _RUN_IN.finditer(text, floor + 1):
+        at = match.start() - 1
+        if text[at].isspace() and text[at] != "\n" and text[at - 1] not in ",&/" and text[at - 3 : at] != "AND":
+            found.append((at, at + 1))
+            run_in = True
+    return sorted(found) if run_in else found
+
+
 def split(title: str, abstract: str) -> list[Sentence]:
     """Sentences of f"{title}\\n{abstract}" in order; position 0 is the title, the abstract starts at 1.
 
@@ -168,23 +180,20 @@ def split(title: str, abstract: str) -> list[Sentence]:
     size = len(text)
     spans: list[tuple[int, int]] = []
     start = floor
-    for match in _CANDIDATE.finditer(text, floor):
-        end = match.end()
+    for at, end in _candidates(text, floor):
         if end <= start:
             continue
-        mark = match.group()[0]
         following = _SPACE.match(text, end).end()  # type: ignore[union-attr]
+        mark = text[at]
         if mark == "\n":
-            before = text[start : match.start()].rstrip()
+            before = text[start:at].rstrip()
             blank = "\n" in text[end:following]
             if not (blank or before[-1:] in ".?!:" or _section(text[following : following + 150])):
                 continue
-        elif mark.isspace():
-            following = end
-        elif mark in ".?!":
+        elif mark in ".?!" and following > end:
             if following < size and not _OPENER.match(text, following):
                 continue
-            if not _ends_sentence(text, match.start(), start, following):
+            if not _ends_sentence(text, at, start, following):
                 continue
         spans.append((start, end))
         start = following

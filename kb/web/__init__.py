@@ -33,8 +33,13 @@ def register_routes(datasette: Any) -> list[tuple[str, Any]]:
 @hookimpl
 def startup(datasette: Any) -> None:
     """A large database is indexed while the server starts, not when its first reader waits."""
+    from datasette import handle_exception as datasettes_own
+
     from kb.web import page
 
+    # Where the library rich happens to be installed, Datasette prints every error with the values of all
+    # variables to the server's console, a pasted draft among them.
+    datasettes_own.rich = None
     page.warm(datasette)
 
 
