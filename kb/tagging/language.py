@@ -4,11 +4,10 @@ marked.
 
 from __future__ import annotations
 
-import re
+from kb.tagging.lexicon import words
 
 __all__ = ["language"]
 
-_words = re.compile(r"[^\W\d_]+").findall
 _SAMPLE = 1000  # characters of the abstract that are read
 
 _ENGLISH = frozenset(
@@ -38,7 +37,7 @@ def language(title: str, abstract: str) -> str:
     Mostly non-Latin letters, or more common words of other languages than of English, mean "other".
     """
     text = (abstract.strip() or title)[:_SAMPLE].lower()
-    tokens = _words(text)
+    tokens = words(text)
     if not tokens:
         return "unknown"
     if not text.isascii():
