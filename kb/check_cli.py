@@ -88,11 +88,10 @@ def _write(report: Any, form: str, output: Path | None) -> None:
     if output is None:
         click.echo(report.render(form, color=sys.stdout.isatty()), nl=False)
         return
-    part = output.with_name(output.name + ".part")
+    from kb.export import ExportProblem, write_whole
+
     try:
-        part.write_text(report.render(form), encoding="utf-8")
-        part.replace(output)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise click.ClickException(f"cannot write {output}: {error.strerror}") from None
+        write_whole(output, [report.render(form)])
+    except ExportProblem as problem:
+        raise click.ClickException(str(problem)) from None
     click.echo(f"{output}: {report.headline()}", err=True)

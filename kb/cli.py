@@ -7,7 +7,7 @@ import os
 import sqlite3
 import sys
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any, TextIO
@@ -121,7 +121,12 @@ def _tag_lines(source: TextIO, output: Path | None) -> None:
 
     lines = (json.dumps(as_line(ids.popleft(), t), ensure_ascii=False) + "\n" for t in tag_many(texts()))
     if output is not None:
-        write_whole(output, lines)
+        from kb.export import ExportProblem, write_whole
+
+        try:
+            write_whole(output, lines)
+        except ExportProblem as problem:
+            raise click.ClickException(str(problem)) from None
         return
     for line in lines:
         click.echo(line, nl=False)
@@ -135,20 +140,24 @@ def _abstracts(source: TextIO) -> Iterator[tuple[str, str, str]]:
             if not line.strip():
                 continue
             try:
-                item = json.loads(line)
-            except ValueError as error:
+                item = json.loads(line.removeprefix("\ufeff"))
+            except (ValueError, RecursionError) as error:
                 raise click.ClickException(f"line {number} is not JSON ({error}): give one object a line") from None
-            if not isinstance(item, dict) or "id" not in item:
-                raise click.ClickException(f'line {number} has no "id"')
+            if not isinstance(item, dict):
+                raise click.ClickException(f'line {number} is not an object: give {{"id": ..., "text": ...}}')
+            if type(item.get("id")) not in (str, int):
+                raise click.ClickException(f'line {number} has no "id" that is a text or a whole number')
             if isinstance(item.get("text"), str):
                 title, _, abstract = item["text"].partition("\n")
             elif isinstance(item.get("title"), str) or isinstance(item.get("abstract"), str):
                 title, abstract = item.get("title") or "", item.get("abstract") or ""
             else:
                 raise click.ClickException(f'line {number} has neither "text" nor "title" and "abstract"')
-            yield str(item["id"]), title, abstract
+            # Half of a pair that stands for one character ("\\ud800") can be written in JSON, but not in UTF-8.
+            yield tuple(part.encode("utf-8", "replace").decode("utf-8") for part in (str(item["id"]), title, abstract))
     except UnicodeDecodeError as error:
-        raise click.ClickException(f"the input is not UTF-8 text (after line {number}): {error.reason}") from None
+        place = f"after line {number}" if number else "in its beginning"
+        raise click.ClickException(f"the input is not UTF-8 text ({place}): {error.reason}") from None
 
 
 @main.command()
@@ -325,25 +334,10 @@ def export(db: Path, format_: str, claim: str | None, stance: str | None, query:
                 for piece in pieces:
                     click.echo(piece, nl=False)
                 return
-            write_whole(output, pieces)
+            exporting.write_whole(output, pieces)
         except exporting.ExportProblem as problem:
             raise click.ClickException(str(problem)) from None
     click.echo(f"{output}: written")
-
-
-def write_whole(path: Path, pieces: Iterable[str]) -> None:
-    """Write the file, or, if anything goes wrong, leave what was there before."""
-    part = path.with_name(path.name + ".part")
-    try:
-        with part.open("w", encoding="utf-8", newline="") as out:
-            out.writelines(pieces)
-        part.replace(path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise click.ClickException(f"cannot write {path}: {error.strerror}") from None
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
 
 
 @main.command()

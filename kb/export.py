@@ -42,6 +42,28 @@ class ExportProblem(Exception):
     """Nothing can be exported; the message says why in one line."""
 
 
+def write_whole(path: Path, pieces: Iterable[str]) -> None:
+    """Write the file, or, if anything goes wrong, leave what was there before. A link stays one: what it leads to
+    is written. Devices and pipes are written as they are. Raises ExportProblem.
+    """
+    part = None
+    try:
+        if path.exists() and not path.is_file():
+            with path.open("w", encoding="utf-8", newline="") as out:
+                out.writelines(pieces)
+            return
+        path = path.resolve()
+        part = path.with_name(path.name + ".part")
+        with part.open("w", encoding="utf-8", newline="") as out:
+            out.writelines(pieces)
+        part.replace(path)
+    except OSError as error:
+        raise ExportProblem(f"cannot write {path}: {error.strerror}") from None
+    finally:
+        if part is not None:
+            part.unlink(missing_ok=True)
+
+
 class UnknownClaim(ExportProblem):
     """There is no such claim."""
 

@@ -99,13 +99,41 @@ def test_tag_lines(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "line, says", [("{", "line 2 is not JSON"), ("[1]", 'has no "id"'), ('{"id": 1}', "neither"), ("\udcff", "UTF-8")]
+    "line, says", [
+        ("{", "line 2 is not JSON"), ("[" * 100_000, "line 2 is not JSON"), ("[1]", "not an object"),
+        ('{"text": "x"}', 'has no "id"'), ('{"id": true, "text": "x"}', 'has no "id"'), ('{"id": 1}', "neither"),
+        ("\udcff", "UTF-8"),
+    ],
 )
 def test_tag_names_the_line_it_cannot_use(tmp_path, line, says):
     source = tmp_path / "in.jsonl"
     source.write_bytes(b'{"id": 1, "text": "x"}\n' + line.encode("utf-8", "surrogateescape") + b"\n")
     assert says in fails("tag", "--input", source, "--output", tmp_path / "out.jsonl")
     assert not list(tmp_path.glob("out*")), "nothing half-written is left"
+
+
+def test_tag_takes_marks_and_halves_of_characters(tmp_path):
+    source = tmp_path / "in.jsonl"
+    text = "Ketamine\\nKetamine \\ud800 reduced depressive symptoms."
+    source.write_bytes(b"\xef\xbb\xbf" + f'{{"id": 1, "text": "{text}"}}\n'.encode())
+    assert json.loads(run("tag", "--input", source))["id"] == "1"
+
+
+def test_output_goes_through_links_and_into_pipes(tmp_path):
+    source, real, link = tmp_path / "in.jsonl", tmp_path / "real.jsonl", tmp_path / "link.jsonl"
+    source.write_text('{"id": 1, "text": "Ketamine"}\n')
+    real.write_text("old")
+    link.symlink_to(real)
+    run("tag", "--input", source, "--output", link)
+    assert link.is_symlink() and json.loads(real.read_text())["id"] == "1"
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    held = os.open(pipe, os.O_RDWR)  # so that the writer need not wait for a reader
+    run("tag", "--input", source, "--output", pipe)
+    assert pipe.is_fifo() and json.loads(os.read(held, 100_000))["id"] == "1"
+    os.close(held)
+    assert "cannot write" in fails("tag", "--input", source, "--output", tmp_path / "none" / "x.jsonl")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.jsonl", "link.jsonl", "pipe", "real.jsonl"]
 
 
 def test_review_from_the_list_to_the_article(database):
