@@ -531,6 +531,14 @@ _MONTHS = {
 _MEDLINE_DATE = re.compile(r"^\s*(\d{4})(?:\s+([A-Za-z]{3})[a-z]*\.?(?:\s+(\d{1,2}))?)?\s*(.*)$")
 # Grammatical case and wording change between years, the identifiers do not (eutils: "match UIs, not words").
 RETRACTED_UI = "D016441"
+NOTICE_TYPES = frozenset(("Retraction of Publication", "Retraction Notice"))  # D016440 before and after 2025
+# Publishers say it in the title before PubMed says it in the publication type; so do reprints of the abstract.
+_RETRACTED_TITLE = re.compile(
+    r"\s*(?:\[\s*retract(?:ed|ion)(?: article| notice)?\s*\]"
+    r"|\[?\s*(?:retracted(?: article| paper)?|(?:notice of )?retraction|retraction (?:notice|note|statement))"
+    r"(?: (?:to|of|for))?\s*:|\[?retraction (?:notice|note) (?:to|of|for)\b)",
+    re.I,
+)
 
 
 @lru_cache(maxsize=50_000)  # the same few thousand days come again and again
@@ -682,7 +690,10 @@ def _complete(record: Article) -> None:
         record.published = record.published_online
     if record.published:
         record.year = int(record.published[:4])
-    if any(c.kind == "RetractionIn" for c in record.corrections):
+    kinds = {c.kind for c in record.corrections}
+    # A notice is not the retracted paper; its type ("other") keeps it from being counted.
+    notice = "RetractionOf" in kinds or not NOTICE_TYPES.isdisjoint(record.publication_types)
+    if "RetractionIn" in kinds or (not notice and _RETRACTED_TITLE.match(record.title)):
         record.retracted = True
     for section in record.sections:
         if "NCT" in section.text:

@@ -143,7 +143,7 @@ class Article:
     created: str = ""  # ISO date the record entered PubMed
     revised: str = ""  # ISO date of the last revision
     landmark: Landmark | None = None
-    retracted: bool = False  # publication type D016441, or a RetractionIn; never the notice itself
+    retracted: bool = False  # publication type D016441, RetractionIn, or its title; never the notice
     supplementary_concepts: list[tuple[str, str, str]] = field(default_factory=list)  # (name, UI, type)
     conflict_of_interest: str = ""
     published_online: str = ""  # ISO date of electronic publication

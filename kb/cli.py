@@ -435,24 +435,46 @@ def reject(article_id: str, claim: str, db: Path, reviewer: str, note: str) -> N
 
 
 def _review(db: Path, article_id: str, claim: str, stance: str | None, reviewer: str, note: str) -> None:
-    from kb.store import Store, UnknownArticle
+    from kb.store import Store, one_line
     from kb.tagging import TAGGER_VERSION, tag_many
 
+    article_id, claim = one_line(article_id), one_line(claim)
     with Store(db, create=False) as store:
-        if stance is None:
-            row = store.connection.execute(
-                "SELECT stance FROM tags WHERE article_id = ? AND claim_id = ?", (article_id, claim)).fetchone()
-            if row is None:
-                raise click.ClickException(f"{article_id} has no tag for {claim}: use `kb review correct` to add one")
-            stance = row[0]
+        now = _may_review(store.connection, article_id, claim, db)
+        if now is None and stance in (None, "rejected"):
+            rejected = store.connection.execute(
+                "SELECT reviewer, substr(at, 1, 10) FROM reviews WHERE article_id = ? AND claim_id = ? "
+                "AND stance = 'rejected' ORDER BY at DESC, id DESC", (article_id, claim)).fetchone()
+            if stance is None or not rejected:  # who rejects once more may mend the note
+                raise click.ClickException(_no_tag(store.connection, article_id, claim, rejected))
+        stance = stance or now
         try:
             store.review(article_id, claim, stance, reviewer=reviewer, note=note)
-        except UnknownArticle:
-            raise click.ClickException(f"{article_id} is not in {db}: `kb search` finds ids") from None
         except ValueError as error:
             raise click.ClickException(str(error)) from None
         store.retag(tag_many, TAGGER_VERSION)
-    click.echo(f"{article_id} {claim}: {stance}, by {reviewer}")
+    click.echo(f"{article_id} {claim}: {stance}, by {one_line(reviewer)}")
+
+
+def _may_review(connection: sqlite3.Connection, article_id: str, claim: str, db: Path) -> str | None:
+    """The stance of the tag, None if there is no such tag. Stops at an article or claim that is not here."""
+    if not connection.execute("SELECT 1 FROM articles WHERE id = ?", (article_id,)).fetchone():
+        raise click.ClickException(f"no article {article_id!r} in {db}: `kb search` finds ids")
+    claims = [row[0] for row in connection.execute("SELECT id FROM claims ORDER BY position")]
+    if claim not in claims:
+        raise click.ClickException(f"no claim {claim!r} (claims: {', '.join(claims)})")
+    row = connection.execute(
+        "SELECT stance FROM tags WHERE article_id = ? AND claim_id = ?", (article_id, claim)).fetchone()
+    return row[0] if row else None
+
+
+def _no_tag(connection: sqlite3.Connection, article_id: str, claim: str, rejected: Any) -> str:
+    tags = connection.execute(
+        "SELECT t.claim_id, t.stance FROM tags t JOIN claims c ON c.id = t.claim_id WHERE t.article_id = ? "
+        "ORDER BY c.position", (article_id,)).fetchall()
+    there = ", ".join(f"{name} {stance}" for name, stance in tags) or "none"
+    why = f"; {rejected[0]} rejected it on {rejected[1]}" if rejected else ""
+    return f"{article_id} has no tag for {claim}{why} (its tags: {there})"
 
 
 main.add_command(harvest_cli.harvest)

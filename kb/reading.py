@@ -16,7 +16,7 @@ from urllib.parse import unquote
 
 from kb.evidence import TIERS, Count, TierTally, Weighed, weigh
 from kb.index import index_of
-from kb.store import REVIEWER_LANDMARK
+from kb.store import REVIEWER_LANDMARK, rejections
 
 FINDINGS = ("supports", "mixed", "contradicts")
 # Strongest study first; what is not counted comes last.
@@ -521,6 +521,10 @@ def article_lines(article: dict[str, Any]) -> Iterator[str]:
             yield f"      [{texts[sentence]['section'].lower()}] {without_label(texts[sentence]['text'])}"
         if tag["reason"]:
             yield f"      why: {tag['reason']}"
+    for said in rejections(article):
+        changed = f" (the text changed on {said['changed'][:10]})" if said["changed"] else ""
+        note = f": {said['note']}" if said["note"] else ""
+        yield f"  {said['claim_id']}: rejected by {said['reviewer']} on {said['at'][:10]}{changed}{note}"
 
 
 def citation(row: Any, authors: int = 6) -> str:

@@ -39,6 +39,7 @@ from kb import schema
 from kb.evidence import level_of, tier_of
 
 REVIEWER_LANDMARK = "this project's reviewer"
+LONGEST_NOTE, LONGEST_NAME = 2_000, 200  # characters of a review's note and of its reviewer
 BATCH = 500
 RETRACTED_TYPE = "Retracted Publication"
 RETRACTION_KINDS = ("RetractionIn",)
@@ -550,7 +551,7 @@ class Store:
                 "stance": review["stance"] if review else machine.stance,
                 "confidence": 1.0 if review else machine.confidence,
                 "origin": "reviewer" if review else "tagger",
-                "reason": _reason(review) if review else machine.reason,
+                "reason": _reason(c, article_id, review, machine and machine.stance) if review else machine.reason,
             }
             tag_id = _insert(c, "tags", row)
             now_tagged[claim] = row["stance"]
@@ -596,11 +597,14 @@ class Store:
     def review(self, article_id: str, claim_id: str, stance: str, *, reviewer: str, note: str = "") -> None:
         """Keep a person's word on one tag: a stance, or "rejected". The next `retag` puts it in force.
 
-        Raises UnknownArticle, ValueError for an unknown claim or stance or an empty reviewer.
+        Line breaks and control characters in the reviewer and the note become spaces. Raises UnknownArticle,
+        ValueError for an unknown claim or stance, an empty reviewer, or text that is too long or no Unicode.
         """
         if stance not in (*schema.STANCES, "rejected"):
             raise ValueError(f"unknown stance {stance!r}: use one of {', '.join(schema.STANCES)} or rejected")
-        if not reviewer.strip():
+        reviewer = _said_by_a_person(reviewer, "the reviewer's name", LONGEST_NAME)
+        note = _said_by_a_person(note, "the note", LONGEST_NOTE)
+        if not reviewer:
             raise ValueError("a review needs the reviewer's name")
         with self.transaction() as c:
             if not c.execute("SELECT 1 FROM articles WHERE id = ?", (article_id,)).fetchone():
@@ -611,7 +615,7 @@ class Store:
                 "INSERT INTO reviews (article_id, claim_id, stance, reviewer, note, at) VALUES (?, ?, ?, ?, ?, ?) "
                 "ON CONFLICT (article_id, claim_id, reviewer) DO UPDATE SET "
                 "stance = excluded.stance, note = excluded.note, at = excluded.at",
-                (article_id, claim_id, stance, reviewer.strip(), note, now()))
+                (article_id, claim_id, stance, reviewer, note, now()))
             c.execute("UPDATE articles SET tagger_version = NULL WHERE id = ?", (article_id,))
 
 
@@ -669,21 +673,78 @@ def _said(record: Author | MeshHeading | Grant | Correction | OtherAbstract) -> 
 
 
 def _reviews(c: sqlite3.Connection, article_id: str) -> dict[str, dict[str, Any]]:
-    """The word that counts on each claim: a person's latest correction, else the landmark label."""
+    """The word that counts on each claim: a person's latest correction, else the landmark label.
+
+    `before` is the stance of the word that it took the place of, None without one.
+    """
     result: dict[str, dict[str, Any]] = {}
     for claim, stance, reviewer, note, at in c.execute(
         "SELECT claim_id, stance, reviewer, note, at FROM reviews WHERE article_id = ? "
         "ORDER BY reviewer = ? DESC, at, id", (article_id, REVIEWER_LANDMARK)
     ):
-        result[claim] = {"stance": stance, "reviewer": reviewer, "note": note, "at": at}
+        before = result[claim]["stance"] if claim in result else None
+        result[claim] = {"stance": stance, "reviewer": reviewer, "note": note, "at": at, "before": before}
     return result
 
 
-def _reason(review: dict[str, Any]) -> str:
-    who = f"labelled by {review['reviewer']}"
-    if review["reviewer"] != REVIEWER_LANDMARK:
-        who += f" on {review['at'][:10]}"
+def _reason(c: sqlite3.Connection, article_id: str, review: dict[str, Any], machine: str | None) -> str:
+    """What a reviewed tag says of itself; for a person's word `review_said` reads it back.
+
+    "corrected from supports by A. Reader on 2026-05-01 (the text changed on 2026-06-02): gone by day 7"
+    """
+    if review["reviewer"] == REVIEWER_LANDMARK:
+        who = f"labelled by {REVIEWER_LANDMARK}"
+    else:
+        before = review["before"] or machine
+        did = "accepted" if before == review["stance"] else f"corrected from {before}" if before else "added"
+        who = f"{did} by {review['reviewer']} on {review['at'][:10]}"
+        changed = c.execute(
+            "SELECT max(at) FROM changes WHERE article_id = ? AND field IN ('title', 'abstract') AND at > ?",
+            (article_id, review["at"])).fetchone()[0]
+        if changed:
+            who += f" (the text changed on {changed[:10]})"
     return f"{who}: {review['note']}" if review["note"] else who
+
+
+def review_said(reason: str, reviewer: str | None) -> dict[str, str]:
+    """What the reason of a tag tells of a person's review: did, before, at and changed ("" where not told)."""
+    found = re.match(
+        rf"(?P<did>accepted|corrected|added|labelled)(?: from (?P<before>\w+))? by {re.escape(reviewer or '')}"
+        r" on (?P<at>[\d-]{10})(?: \(the text changed on (?P<changed>[\d-]{10})\))?", reason)
+    return found.groupdict("") if found else dict.fromkeys(("did", "before", "at", "changed"), "")
+
+
+def rejections(article: dict[str, Any]) -> list[dict[str, Any]]:
+    """The reviews of an article (as `kb.reading.article` gives it) that keep a claim from being tagged.
+
+    Each: claim_id, reviewer, note, at, and changed: when the title or abstract last changed since then, or "".
+    """
+    standing: dict[str, dict[str, Any]] = {}
+    for review in sorted(article["reviews"], key=lambda r: r["reviewer"] != REVIEWER_LANDMARK):
+        standing[review["claim_id"]] = review
+    texts = [c["at"] for c in article["changes"] if c["field"] in ("title", "abstract")]
+    return [
+        {**r, "changed": max((at for at in texts if at > r["at"]), default="")}
+        for r in standing.values() if r["stance"] == "rejected"]
+
+
+def one_line(text: str) -> str:
+    """Text for one line of a terminal or page: control characters and line breaks are spaces, half characters "?"."""
+    text = text.encode("utf-8", "replace").decode()
+    return " ".join(
+        "".join(" " if unicodedata.category(x) in ("Cc", "Zl", "Zp") or x in _TURNS else x for x in text).split())
+
+
+_TURNS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")  # would turn the words around it
+
+
+def _said_by_a_person(text: str, what: str, longest: int) -> str:
+    if any("\ud800" <= x <= "\udfff" for x in text):
+        raise ValueError(f"{what} is not readable text: it must be UTF-8")
+    text = one_line(text)
+    if len(text) > longest:
+        raise ValueError(f"{what} has {len(text):,} characters: at most {longest:,} are kept")
+    return text
 
 
 _WORD = re.compile(r"[a-z0-9]{4,}")

@@ -149,8 +149,37 @@ def test_review_from_the_list_to_the_article(database):
     assert "rapid-onset" not in tags
     run("review", "accept", "24740528", "durability", "--reviewer", "B", "--db", database)
     assert "no tag" in fails("review", "accept", "24740528", "bdnf", "--reviewer", "B", "--db", database)
-    assert "not in" in fails("review", "correct", "1", "bdnf", "mixed", "--reviewer", "B", "--db", database)
-    assert "unknown claim" in fails("review", "reject", "24740528", "nope", "--reviewer", "B", "--db", database)
+    run("review", "reject", "24740528", "rapid-onset", "--reviewer", "A. Reader", "--note", "why", "--db", database)
+    assert "A. Reader rejected it on 20" in fails(
+        "review", "accept", "24740528", "rapid-onset", "--reviewer", "B", "--db", database)
+
+
+@pytest.mark.parametrize("command", [["accept"], ["correct", "mixed"], ["reject"]])
+def test_review_names_what_is_not_there(database, command):
+    def said(article_id, claim):
+        return fails("review", command[0], article_id, claim, *command[1:], "--reviewer", "B", "--db", database)
+
+    assert said("99999999", "durability").startswith("Error: no article '99999999' in ")
+    assert said("24740528", "nosuch").startswith("Error: no claim 'nosuch' (claims: nmda-antagonism, ")
+    assert said("bad\udcff", "bdnf").startswith("Error: no article 'bad?' in ")
+    if command != ["correct", "mixed"]:
+        assert "has no tag for bdnf (its tags: " in said("24740528", "bdnf")
+        assert "ptsd-symptom-reduction supports" in said("24740528", "bdnf")
+
+
+def test_review_takes_only_readable_text(database):
+    def say(do, reviewer, note):
+        return do("review", "accept", "24740528", "durability", "--reviewer", reviewer, "--note", note,
+                  "--db", database)
+
+    assert "the reviewer's name is not readable text" in say(fails, "bad\udcff", "")
+    assert "the note is not readable text" in say(fails, "B", "\udcff")
+    assert "60,000 characters: at most 2,000" in say(fails, "B", "x" * 60_000)
+    assert "the reviewer's name has 201" in say(fails, "x" * 201, "")
+    assert "needs the reviewer's name" in say(fails, "\n\x1b", "")
+    assert say(run, "A\x1b[31m\nB", "one\r\ntwo\x00\x1bthree").endswith(", by A [31m B\n")
+    reviews = json.loads(run("show", "24740528", "--json", "--db", database))["reviews"]
+    assert ("A [31m B", "one two three") in {(r["reviewer"], r["note"]) for r in reviews}
 
 
 @pytest.mark.parametrize("command", [["tag"], ["claims"], ["status"], ["show", "1"], ["search", "x"], ["export"],

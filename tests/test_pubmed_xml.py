@@ -237,6 +237,30 @@ def test_the_retracted_paper_is_told_from_the_notice(types: Any, links: Any, ret
     assert one(Citation("5", types=types, corrections=links).render()).retracted is retracted
 
 
+@pytest.mark.parametrize(
+    ("title", "retracted"),
+    [
+        ("[RETRACTED] Ketamine in veterans.", True),
+        ("RETRACTED: Ketamine in veterans.", True),
+        ("Retracted: Ketamine in veterans.", True),
+        ("RETRACTED ARTICLE: Ketamine in veterans.", True),
+        ("Retraction notice: Ketamine in veterans.", True),
+        ('Retraction notice to "Ketamine in veterans" [J Made Up 1 (2020) 1].', True),
+        ("Retraction Note to: Ketamine in veterans.", True),
+        ("Retraction: Ketamine in veterans.", True),
+        ("[Retracted: Ketamine in veterans].", True),
+        ("Retraction of the eyelid under ketamine.", False),
+        ("Why papers are retracted: ketamine as an example.", False),
+        ("Retractions: a survey of anaesthesia journals.", False),
+        ("Partial retraction: Ketamine in veterans.", False),
+    ],
+)
+def test_a_title_that_says_retracted_is_believed_but_of_a_notice(title: str, retracted: bool) -> None:
+    assert one(Citation("5", title=title).render()).retracted is retracted
+    notice = Citation("5", title=title, types=[("D016440", "Retraction Notice")])
+    assert not one(notice.render()).retracted
+
+
 def test_corrections_of_every_kind() -> None:
     kinds = (
         "AssociatedDataset AssociatedPublication CommentIn CommentOn CorrectedandRepublishedIn "

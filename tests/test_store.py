@@ -10,7 +10,7 @@ import pytest
 
 from harvest.record import Correction, Deleted, Label, Landmark, Quarantined, Section
 from kb import schema
-from kb.store import Store, UnknownArticle, title_key
+from kb.store import Store, UnknownArticle, review_said, title_key
 from kb.tagging import TAGGER_VERSION, load_claims, tag_many
 
 
@@ -73,7 +73,7 @@ def test_a_retraction_flips_the_flag_and_leaves_every_count(store, article):
     assert one(store, "SELECT supports FROM claim_summary WHERE claim = ?", claim)[0] == 0
     assert one(store, "SELECT count(*) FROM retracted_evidence WHERE claim = ?", claim)[0] == 1, "shown all the same"
     assert ("retracted", "0", "1") in rows(store, "SELECT field, old, new FROM changes")
-    # the notice itself, and an expression of concern, retract nothing
+    # these links alone retract nothing here; the reader of PubMed's XML flags the notice itself
     store.save([article("2", corrections=[Correction("RetractionOf", "1")]),
                 article("3", corrections=[Correction("ExpressionOfConcernIn", "9")])])
     assert rows(store, "SELECT id FROM articles WHERE retracted = 1") == [("1",)]
@@ -204,6 +204,33 @@ def test_review_refuses_nonsense(store, article):
     for claim, stance, reviewer in (("no-claim", "supports", "x"), ("bdnf", "yes", "x"), ("bdnf", "supports", " ")):
         with pytest.raises(ValueError):
             store.review("1", claim, stance, reviewer=reviewer)
+
+
+def test_a_review_tells_what_was_done_and_that_the_text_changed_since(store, article):
+    def reason():
+        store.retag(tag_many, TAGGER_VERSION)
+        said, name = one(store, "SELECT t.reason, r.reviewer FROM tags t JOIN reviews r USING (article_id, claim_id) "
+                         "WHERE t.claim_id = ? ORDER BY r.id DESC", claim)
+        return said, review_said(said, name)
+
+    store.save([article("1")])
+    store.retag(tag_many, TAGGER_VERSION)
+    claim = "antidepressant-effect"
+    store.review("1", claim, "supports", reviewer="Dr. (B", note="read it")
+    assert reason()[1]["did"] == "accepted"
+    store.review("1", claim, "mixed", reviewer="Dr. C")
+    said, told = reason()
+    assert said.startswith("corrected from supports by Dr. C on 20") and told["before"] == "supports"
+    store.review("1", claim, "mixed", reviewer="Dr. D")
+    assert reason()[1]["did"] == "accepted" and not reason()[1]["changed"]
+    store.review("1", "bdnf", "background", reviewer="Dr. B")
+    store.retag(tag_many, TAGGER_VERSION)
+    assert one(store, "SELECT reason FROM tags WHERE claim_id = 'bdnf'")[0].startswith("added by Dr. B on ")
+    store.connection.execute("UPDATE reviews SET at = '2020-01-02T00:00:00Z', note = 'why' WHERE reviewer = 'Dr. D'")
+    store.connection.execute("DELETE FROM reviews WHERE reviewer IN ('Dr. (B', 'Dr. C')")
+    store.save([article("1", title="A title that PubMed revised")])
+    said, told = reason()
+    assert told["at"] == "2020-01-02" and told["changed"] and said.endswith("): why")
 
 
 def test_tags_point_at_verbatim_sentences(store, article):

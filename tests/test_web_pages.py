@@ -14,7 +14,8 @@ from web_site import HOSTILE_ID, Site, shared_site
 
 from kb import reading, schema
 from kb.evidence import RULE_TEXT, VERDICTS, Weighed
-from kb.tagging import load_claims
+from kb.store import Store
+from kb.tagging import TAGGER_VERSION, load_claims, tag_many
 from kb.web import text
 
 ATOM = "{http://www.w3.org/2005/Atom}"
@@ -160,6 +161,30 @@ def test_a_label_without_a_sentence_shows_the_reviewers_note(site, connection):
     assert with_note["findings"][0]["review_note"] == rows[0][3] and not with_note["findings"][0]["sentence"]
     evidence = site.get(f"/claims/{claim}.json?stance={stance}&from={year}&to={year}").json()["evidence"]
     assert note in {e["review_note"] for e in evidence if not e["sentence"]}
+
+
+def test_the_article_page_tells_what_a_person_did_when_and_why(database):
+    claims = ("ptsd-symptom-reduction", "durability", "rapid-onset")
+    with Store(database) as store:
+        for claim, stance in zip(claims, ("supports", "mixed", "rejected"), strict=True):
+            store.review("24740528", claim, stance, reviewer="A. <Reader>", note="gone by day 7")
+        store.connection.execute("UPDATE reviews SET at = '2026-03-02T10:00:00Z' WHERE reviewer = 'A. <Reader>'")
+        store.connection.execute(
+            "INSERT INTO changes (article_id, at, field) VALUES ('24740528', '2026-03-01T10:00:00Z', 'abstract')")
+        store.retag(tag_many, TAGGER_VERSION)
+    page = soup(Site(database), "/articles/24740528")
+    by = "by a reviewer (A. <Reader>, 2 March 2026"
+    assert f"Accepted {by}): gone by day 7" in words(page.select_one(f"#tag-{claims[0]}"))
+    corrected = words(page.select_one(f"#tag-{claims[1]}"))
+    assert f"Corrected {by}; “" in corrected and "gone by day 7" in corrected
+    assert page.select_one(f"#tag-{claims[2]}") is None
+    assert f"Rejected {by}): gone by day 7" in words(page.select_one("#rejected").find_parent("section"))
+    assert "changed since" not in words(page)
+    with Store(database) as store:
+        store.connection.execute("UPDATE changes SET at = '2026-03-05T10:00:00Z' WHERE at = '2026-03-01T10:00:00Z'")
+        store.retag(tag_many, TAGGER_VERSION, everything=True)
+    page = soup(Site(database), "/articles/24740528")
+    assert words(page).count("the text has changed since (5 March 2026)") == 3
 
 
 def test_the_feed_marks_a_reviewers_note(database):

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kb.check.lexicon import Hit, Lexicon
-from kb.check.statements import Statement
+from kb.check.statements import Figure, Statement
 
 __all__ = ["Fact", "FactMade", "as_dict", "load_facts", "touches"]
 
@@ -66,12 +66,68 @@ class _Rule:
     only_with_year: bool = False
     mg_kg: tuple[float, ...] = ()
     minutes: tuple[float, ...] = ()
+    event: str = ""  # `year` is compared only with a year that stands with the words of this concept
+    weeks: tuple[float, ...] = ()
+    million_is: tuple[float, ...] = ()
+    listed: bool = False  # the drugs that a sentence lists as approved, or how many it says there are
+    show: bool = False  # worth showing to readers even without a verdict
     mark: str = ""  # the concept whose words a report points at; the last of `all` unless given
 
 
 _MEANS = {"agrees": True, "disagrees": False, "related": None}
 _WORD = re.compile(r"[a-z]{3,}")
 _COMMON = frozenset("the and for that with was were are has have been its from this not can only all".split())
+
+_NUMBERS = {
+    "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9,
+    "ten": 10, "eleven": 11, "twelve": 12, "fifteen": 15, "twenty": 20, "hundred": 100, "a hundred": 100,
+}  # fmt: skip
+_N = r"(?:\d{1,3}(?:\.\d)?|a hundred|" + "|".join(n for n in _NUMBERS if n != "a hundred") + ")"
+_GROUP = r"(?:people|adults|americans|us|american|men|women|citizens|persons|veterans|soldiers|individuals)"
+_SHARE = re.compile(
+    rf"\b(?P<n>{_N})(?: (?:or|to) (?P<m>{_N}))? (?:{_GROUP} )?(?:in|out of|of) (?:every )?(?P<of>{_N})"
+    r"\b(?! %| percent)"
+    r"|\b(?P<half>half)(?= (?:of|the|all|a)\b)|\b(?:a|one) (?P<part>third|quarter|fifth|tenth)(?= of\b)"
+)
+_PARTS = {"third": 100 / 3, "quarter": 25.0, "fifth": 20.0, "tenth": 10.0}
+# "half of those with PTSD": the share is of people who are ill, and is no prevalence
+_OF_THE_ILL = re.compile(
+    r"\b(?:of|in|percent|%|half|\d{1,3}) "
+    r"(?:(?!is\b|are\b|was\b|were\b|has\b|have\b|will\b|live\b)"
+    r"[a-z]{1,20} ){0,5}"
+    r"(?:with|from|who (?:have|has|had|get|got|develop)|having) (?:[a-z]{1,12} ){0,2}"
+    r"(?:ptsd|post traumatic|posttraumatic)|\bptsd (?:patients|sufferers|cases|symptoms|diagnoses)\b"
+)
+_MILLION = re.compile(rf"\b(?:(?P<low>{_N}) (?:to|or) )?(?P<n>{_N}) million (?:[a-z]{{1,12}} ){{0,2}}?{_GROUP}\b")
+# Lists of drugs: "D" is a drug that the fact names, "X" another one, "P" the illness (_listed puts them in)
+_LIST = r"(?P<list>[DX]\b(?:(?: (?:and|or|as|well|the|plus|both|ssris?|snri|also|brand|name|sold)){0,4} [DX]\b){0,9})"
+_KIND = r"(?:drugs?|medications?|medicines?|treatments?|pills?|ssris?|antidepressants?|options?|therap(?:y|ies))"
+_FOR = r"(?:for|to treat|in) (?:(?!depress|anxi)[a-z]{1,15} ){0,5}?P\b"
+_BE = (
+    r"(?: (?:is|are|was|were|has|have|had|not|been|now|both|all|also|the|only|an?|fda|currently|already|that|two|three"
+    rf"|{_KIND})){{0,8}}"
+)
+_BY = rf"(?: (?:by|the|us|u|s|fda|food|and|drug|administration|{_KIND}|united|states|use)){{0,7}}"
+_APPROVED = r"(?:approved|approves|licensed|cleared)"
+_LISTED = (
+    re.compile(rf"{_LIST}{_BE} {_APPROVED}{_BY} {_FOR}"),
+    re.compile(rf"\b{_APPROVED}(?: (?:the|use|of|only|both|{_KIND})){{0,4}} {_LIST} (?:as an? )?(?:{_KIND} )?{_FOR}"),
+    re.compile(
+        rf"\b{_APPROVED}{_BY}(?: (?:for|to treat|in)(?: [a-z]{{1,15}}){{0,4}}?)? P\b"
+        rf"(?: (?:in|the|us|united|states|adults|by|fda)){{0,5}}(?: {_KIND})?"
+        rf"(?: (?:is|are|include|includes|including|such|as|namely|like|the|both|being|{_KIND})){{0,4}} {_LIST}"
+    ),
+)
+_COUNT = r"(?P<count>one|two|three|four|five|six|seven|eight|nine|ten|1|2|3|4|5|6|7|8|9|10)"
+_COUNTED = (
+    re.compile(
+        rf"\b{_APPROVED}(?: (?:only|just|exactly|a|total|of)){{0,3}} {_COUNT} (?:[a-z]{{1,15}} ){{0,2}}?{_KIND} {_FOR}"
+    ),
+    re.compile(
+        rf"\b{_COUNT}(?: (?:fda|different))?(?: {_APPROVED} {_KIND}|(?: {_KIND})(?: are| is| have| has| been){{1,2}}"
+        rf"(?: currently| now| fda){{0,2}} {_APPROVED}){_BY} {_FOR}"
+    ),
+)
 
 
 def load_facts(connection: sqlite3.Connection) -> dict[str, Fact]:
@@ -149,8 +205,17 @@ def _apply(rule: _Rule, fact: Fact, s: Statement, hits: dict[str, list[Hit]]) ->
     trigger = hits[rule.all[-1]][0] if not rule.all[-1].startswith("@") else hits[rule.all[0]][0]
     words = s.verbatim(hits[rule.mark][0] if rule.mark in hits else trigger)
     percents = [f for f in s.figures if f.kind == "percent"]
+    joined = " ".join(s.words)
+    if rule.percent_is or rule.prevalence:
+        if _OF_THE_ILL.search(joined):
+            return None
+        percents += _shares(joined)
+    if rule.listed:
+        return _listed(fact, s, hits, joined, words)
+    if rule.million_is and not s.question:
+        return _millions(rule, fact, hits, joined)
     if rule.percent_is:
-        match = next((f for f in percents if any(abs(f.value - p) < 0.051 for p in rule.percent_is)), None)
+        match = next((f for f in percents if any(_near(f, p) for p in rule.percent_is)), None)
         if match is None:
             return None
         if rule.needs:
@@ -160,17 +225,27 @@ def _apply(rule: _Rule, fact: Fact, s: Statement, hits: dict[str, list[Hit]]) ->
     if rule.prevalence:
         if not percents or not ({"lifetime", "currently"} & hits.keys()) or s.reports_a_study:
             return None
-        value = percents[0].value
-        return FactMade(
-            fact, None if 3 <= value <= 10 else False, value > 10, percents[0].text, percents[0].text
-        )
+        value, text = percents[0].value, percents[0].text
+        if rule.says == "related":
+            return FactMade(fact, None if 3 <= value <= 10 else False, value > 10, text, text)
+        return FactMade(fact, None, False, text, text)
     years = [int(f.value) for f in s.figures if f.kind == "year"]
+    if rule.event and rule.event in hits:
+        years = _years_with(s, hits[rule.event])
+        if years and s.question:
+            return FactMade(fact, None, False, words, str(years[0]))
+        if years and not any(y in rule.year for y in years) and _denied(s, hits[rule.event][0]):
+            return None  # "was not approved in 1985"
     if rule.year and years:
         agrees = any(y in rule.year for y in years)
         said = _MEANS[rule.says] if rule.says != "related" else True
         return FactMade(fact, said if agrees else False, False, words, str(years[0]))
     if rule.only_with_year:
         return None
+    if rule.weeks and (percents or any(f.kind == "duration" for f in s.figures)):
+        said = [f for f in s.figures if f.kind == "duration"]
+        right = said and all(f.unit.startswith("w") and rule.weeks[0] <= f.value <= rule.weeks[1] for f in said)
+        return FactMade(fact, True if right and not percents else None, False, words, (said or percents)[0].text)
     if rule.mg_kg or rule.minutes:
         doses = [f for f in s.figures if f.kind == "dose" and f.unit.startswith("mg/kg")]
         times = [f for f in s.figures if f.kind == "duration" and f.unit.startswith("min")]
@@ -182,6 +257,8 @@ def _apply(rule: _Rule, fact: Fact, s: Statement, hits: dict[str, list[Hit]]) ->
         return FactMade(fact, True if inside else None, False, words, (doses or times)[0].text)
     if s.question:
         return FactMade(fact, None, False, words)
+    if rule.show:
+        return FactMade(fact, _MEANS[rule.says], False, words, words)
     denied = not rule.keep_negation and _denied(s, trigger)
     agrees = _MEANS[rule.negated if denied else rule.says]
     if agrees is False and s.strength == "possible" and not denied and not s.promises:
@@ -193,6 +270,92 @@ def _apply(rule: _Rule, fact: Fact, s: Statement, hits: dict[str, list[Hit]]) ->
         and (s.strength == "certain" or s.promises)
     )
     return FactMade(fact, agrees, too_much, words)
+
+
+def _number(word: str) -> float:
+    return float(_NUMBERS[word]) if word in _NUMBERS else float(word)
+
+
+def _shares(joined: str) -> list[Figure]:
+    """Shares in words, "half" or "one in eleven", as percentages; `unit` is "N in M" with what M stands for."""
+    found = []
+    for match in _SHARE.finditer(joined):
+        if match["half"] or match["part"]:
+            found.append(Figure("percent", match.group(), _PARTS.get(match["part"], 50.0), "share"))
+            continue
+        whole = _number(match["of"])
+        for part in (match["n"], match["m"]):
+            if part and 0 < _number(part) < whole and whole > 1:
+                found.append(Figure("percent", match.group(), 100 * _number(part) / whole, f"of {whole:g}"))
+    return found
+
+
+def _near(figure: Figure, percent: float) -> bool:
+    """As good as the same: "one in eleven" stands for all that rounds to it."""
+    slack = 0.051
+    if figure.unit.startswith("of "):
+        whole = float(figure.unit[3:])
+        slack += figure.value * 0.5 / whole if whole < 100 else 0.0
+    return abs(figure.value - percent) < slack
+
+
+def _millions(rule: _Rule, fact: Fact, hits: dict[str, list[Hit]], joined: str) -> FactMade | None:
+    """Millions of people who have the illness, within a tenth of a figure of the fact. A figure that none
+    has disagrees only where it is out of the range of them all: the first and the last of `million_is`."""
+    match = _MILLION.search(joined)
+    if match is None:
+        return None
+    value = _number(match["n"])
+    if rule.needs:
+        if rule.needs not in hits or not any(abs(value - m) <= m / 10 for m in rule.million_is):
+            return None
+        return FactMade(fact, True, False, match.group(), match.group())
+    inside = rule.million_is[0] <= value <= rule.million_is[1]
+    return FactMade(fact, None if inside else False, False, match.group(), match.group())
+
+
+def _listed(fact: Fact, s: Statement, hits: dict[str, list[Hit]], joined: str, words: str) -> FactMade | None:
+    """The drugs that a sentence lists as approved for the illness, against those that the fact names."""
+    if s.question:
+        return None
+    tokens = list(s.words)
+    for name, letter in (("ssriapproved", "D"), ("otherdrug", "X"), ("ptsdonly", "P")):
+        for hit in hits.get(name, ()):
+            tokens[hit.start : hit.end] = [letter] + [""] * (hit.end - hit.start - 1)
+    text = " ".join(t for t in tokens if t)
+    denied = "negation" in s.hits or "doubt" in s.hits or s.strength == "possible"
+    for pattern in _LISTED:
+        for match in pattern.finditer(text):
+            if "X" in match["list"] and " not " in match.group():
+                return FactMade(fact, None if "D" in match["list"] else True, False, words)
+            if "X" in match["list"]:
+                return FactMade(fact, None if denied else False, False, words)
+            if len({w for w in re.findall("sertraline|paroxetine|zoloft|paxil", joined)}) == 1 and re.search(
+                r"\bonly (?:[a-z]{1,15} ){0,3}(?:drug|medication|medicine|ssri|antidepressant|treatment) ", joined
+            ):
+                return FactMade(fact, None if denied else False, False, words)  # there are two
+    for pattern in _COUNTED:
+        match = pattern.search(text)
+        if match:
+            right = _number(match["count"]) == 2
+            return FactMade(fact, None if denied else right, False, words, match["count"])
+    return None
+
+
+def _years_with(s: Statement, events: list[Hit]) -> list[int]:
+    """The years that stand with one of the events: no comma and no turn of the sentence between them."""
+    years = []
+    for at, word in enumerate(s.words):
+        if not re.fullmatch(r"(?:19|20)\d\d", word):
+            continue
+        for event in events:
+            low, high = min(at, event.start), max(at, event.start)
+            opens = low == at and at <= 3  # "In January 2023, it was approved"
+            turns = [n for n in range(low + 1, high + 1) if s.stops[n] and not (opens and n == at + 1)]
+            if not turns and not {"and", "but", "while", "now", "then", "after"} & set(s.words[low + 1 : high]):
+                years.append(int(word))
+                break
+    return years
 
 
 def _denied(s: Statement, trigger: Hit) -> bool:

@@ -18,7 +18,7 @@ from markupsafe import Markup, escape
 from kb.evidence import VERDICTS, Weighed
 from kb.reading import without_label
 from kb.search import MARK, UNMARK
-from kb.store import REVIEWER_LANDMARK
+from kb.store import REVIEWER_LANDMARK, review_said
 from kb.tagging import LOW_CONFIDENCE, load_claims
 from kb.tagging.lexicon import Lexicon
 
@@ -276,6 +276,12 @@ def reviewer_name(row: dict[str, Any]) -> str:
     """The name of a person who corrected a tag; "" for the labels that the starter corpus comes with."""
     who = row.get("reviewer") or ""
     return "" if who == REVIEWER_LANDMARK else who
+
+
+def reviewed(row: dict[str, Any]) -> dict[str, str]:
+    """What a person did to a tag and when: did ("Accepted", ...), before, at, changed ("" where not known)."""
+    said = review_said(row.get("reason") or "", reviewer_name(row))
+    return {**said, "did": said["did"].capitalize() or "Labelled"}
 
 
 def outside_link(row: dict[str, Any]) -> tuple[str, str] | None:

@@ -16,6 +16,7 @@ from datasette.utils.asgi import Response
 from kb import __version__, reading, search
 from kb.evidence import RULE_TEXT, TIERS, weigh
 from kb.index import DOSE_BANDS, SORTS, EvidenceIndex, Filters, index_of
+from kb.store import rejections
 from kb.web import charts, feeds, text
 from kb.web.page import (
     absolute,
@@ -553,6 +554,7 @@ async def article(datasette: Any, request: Any) -> Response:
             "title_tags": title_tags(found),
             "links": text.outside_links(found),
             "reports": tags,
+            "rejected": rejections(found),
             "loud": loud,
             "quiet": [c for c in found["corrections"] if c not in loud],
             "facet_rows": _facet_rows(found),
