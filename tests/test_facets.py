@@ -450,6 +450,153 @@ def test_same_answer_every_time() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("abstract", "species"),
+    [
+        ("Mice received ketamine or saline just after the memory was woken. Freezing fell.", "mice"),
+        ("Low mood is common in patients. LPS-treated mice were quicker after ketamine.", "mice"),
+        ("C57BL/6 mice were treated with ketamine or vehicle.", "mice"),
+        ("We measured proteins in the mouse prefrontal cortex after ketamine.", "mice"),
+        ("Ketamine raised glutamate in the rat prefrontal cortex.", "rats"),
+        ("Rats received ketamine before extinction. Patients with PTSD may gain by it.", "rats"),
+        ("In about 30% of patients pills were no help. Mice received ketamine or saline.", "mice"),
+        ("Mice were given ketamine. This may help people with PTSD.", "mice"),
+        ("In a randomized crossover, monkeys received ketamine or saline; the subjects then rested.", "monkeys"),
+    ],
+)
+def test_animals_named_once_but_tested_are_what_was_studied(abstract: str, species: str) -> None:
+    found = facets("Ketamine after stress", abstract)
+    assert found.species == [species]
+    assert found.study_design == "animal"
+    assert found.population == ["animals"]
+
+
+@pytest.mark.parametrize(
+    "abstract",
+    [
+        "As seen in mice, ketamine may ease fear. Forty adults with PTSD were randomized to ketamine or saline.",
+        "Rodent studies suggest a part of BDNF. Thirty patients with PTSD received ketamine or midazolam.",
+        "Earlier work in rats was hopeful. Women with PTSD received ketamine or placebo in random order.",
+        "Fear was rated by the RATS scale. Forty soldiers with PTSD were randomized to ketamine or placebo.",
+    ],
+)
+def test_animals_of_the_background_leave_a_trial_human(abstract: str) -> None:
+    found = facets("Ketamine and fear", abstract)
+    assert found.species == ["humans"]
+    assert found.study_design == "rct"
+    assert "animals" not in found.population
+
+
+def test_a_study_of_people_and_rats_has_both() -> None:
+    found = facets(
+        "Ketamine and kindness",
+        "Kindness was rated in a sample of participants with low mood after ketamine. Rats helped other rats "
+        "more after ketamine.",
+    )
+    assert set(found.species) == {"humans", "rats"}
+
+
+def test_publication_type_keeps_a_trial_that_names_mice() -> None:
+    found = facets(
+        "Ketamine and fear",
+        "Mice were given ketamine and fear fell.",
+        publication_types=["Randomized Controlled Trial"],
+    )
+    assert found.study_design == "rct"
+
+
+@pytest.mark.parametrize("who", ["man", "woman", "soldier", "veteran"])
+def test_one_person_is_human(who: str) -> None:
+    assert facets("Ketamine for pain", f"A burned {who} got ketamine.").species == ["humans"]
+
+
+@pytest.mark.parametrize(
+    ("title", "abstract", "size"),
+    [
+        ("Esketamine registry", "METHODS: 1 247 patients with low mood were followed.", 1247),
+        ("Esketamine registry", "METHODS: In all, 1\u2009247 patients were followed.", 1247),
+        ("Esketamine registry", "METHODS: In group 1 247 patients were followed.", 247),
+        ("Esketamine registry", "METHODS: Charts were read (n = 11\u202f714).", 11714),
+        ("Ketamine series", "METHODS: After four infusions, depressed patients felt better.", None),
+        ("Ketamine and bladder", "METHODS: 40 cases with cystitis were compared with 80 controls.", 120),
+        ("Ketamine for grief: a case report", "A widowed woman with long grief was given ketamine.", 1),
+        ("Ketamine for grief: two cases", "Two patients, a 40-year-old woman and her aunt, had it.", 2),
+        ("Ketamine and bladder: a case-control study", "METHODS: 40 cases and 80 controls were set apart.", 120),
+        (
+            "Esketamine and delirium after surgery: a randomized trial",
+            "RESULTS: Delirium came in 12 of 119 given esketamine versus 29 of 122 given saline.",
+            241,
+        ),
+    ],
+)
+def test_sizes_told_in_other_ways(title: str, abstract: str, size: int | None) -> None:
+    assert facets(title, abstract).sample_size == size
+
+
+@pytest.mark.parametrize(
+    "abstract",
+    [
+        "Patients received twice-weekly ketamine infusion for 4 weeks, each over 40 min.",
+        "Thrice-weekly ketamine infusion was given to patients.",
+    ],
+)
+def test_so_many_times_a_week_is_repeated(abstract: str) -> None:
+    assert facets("Ketamine in PTSD", abstract).schedule == "repeated"
+
+
+@pytest.mark.parametrize(
+    "abstract",
+    [
+        "FORTY VETERANS RECEIVED KETAMINE OR PLACEBO.",
+        "Injured soldiers received ketamine on the field.",
+        "Ten veterans received ketamine.",
+    ],
+)
+def test_veterans_who_were_treated_are_the_population(abstract: str) -> None:
+    assert facets("Ketamine for PTSD", abstract).population == ["veterans-military"]
+
+
+def test_children_at_an_operation_are_no_healthy_volunteers() -> None:
+    found = facets(
+        "Ketamine and waking after tonsillectomy",
+        "Healthy children having tonsillectomy were randomized to ketamine or saline after the operation.",
+    )
+    assert "children-adolescents" in found.population
+    assert "healthy-volunteers" not in found.population
+
+
+def test_alcohol_in_the_family_is_not_the_condition() -> None:
+    title = "Ketamine and low mood"
+    treated = facets(title, "Forty adults with alcohol use disorder were randomized to ketamine or saline.")
+    assert "alcohol-use" in treated.conditions
+    family = facets(title, "Depressed patients with a family history of alcohol use disorder had ketamine.")
+    assert "alcohol-use" not in family.conditions
+
+
+@pytest.mark.parametrize(
+    ("abstract", "routes"),
+    [
+        ("Infusion of an anti-BDNF antibody undid ketamine in mice.", []),
+        ("Local infusion into the habenula of ketamine was done in rats.", ["intracerebral"]),
+        ("Patients had an infusion of ketamine.", ["intravenous"]),
+    ],
+)
+def test_an_infusion_into_the_brain_is_not_intravenous(abstract: str, routes: list[str]) -> None:
+    assert facets("Ketamine", abstract).routes == routes
+
+
+@pytest.mark.parametrize(
+    ("text", "doses"),
+    [
+        ("Rats had ketamine 5, 10 or 20 mg/kg.", [(5.0, None), (10.0, 20.0)]),
+        ("Rats had ketamine 5, 10, or 20 mg/kg.", [(5.0, None), (10.0, None), (20.0, None)]),
+        ("On day 3, 10 mg/kg of ketamine was given.", [(10.0, None)]),
+    ],
+)
+def test_a_list_of_doses(text: str, doses: list[tuple[float, float | None]]) -> None:
+    assert [(dose.amount, dose.amount_high) for dose in facets("A study", text).doses] == doses
+
+
 needs_gold = pytest.mark.skipif(
     not (SHARED / "gold" / "facets_dev.jsonl").exists(),
     reason="no ../shared/gold: the labels are not part of the project",

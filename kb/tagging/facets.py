@@ -341,6 +341,16 @@ def _ranked(weights: dict[str, float]) -> list[str]:
 
 
 # ------------------------------------------------------------------ all facets
+_OF_PEOPLE = frozenset(
+    ("rct", "nonrandomized-trial", "cohort", "case-control", "cross-sectional", "qualitative")
+)
+_ONE_CASE = re.compile(r" an? (?:[a-z]{1,14} ){0,2}(?:woman|man|patient|veteran|soldier|girl|boy) ")
+_TWO_CASES = re.compile(
+    r" (?:two|2) (?:[a-z]{1,14} ){0,2}(?:cases|patients|women|men|adults|people|brothers|sisters|individuals"
+    r"|veterans|soldiers|children|adolescents|girls|boys) "
+)
+
+
 def read_facets(
     title: str,
     sentences: Sequence[SentenceLike],
@@ -363,10 +373,15 @@ def read_facets(
     species = _species(view, creatures)
     size, points = _sample_size(view, sentences)
     design = _design(view, species, creatures, size)
+    if species and "humans" not in species and design in _OF_PEOPLE and "humans" not in view.mesh:
+        design = "animal"
     if design in {"review", "other"} or (design in {"systematic-review", "meta-analysis"} and points < 4.0):
         size = None
-    if design == "case-report" and size is None and " year old " in view.words:
-        size = 1
+    if design == "case-report" and size is None:
+        if _TWO_CASES.search(view.words):
+            size = 2
+        elif " year old " in view.words or _ONE_CASE.search(view.words):
+            size = 1
     substances = _substances(view)
     conditions = _conditions(view, design)
     return Facets(
@@ -399,7 +414,101 @@ def _creatures(view: _View, sentences: Sequence[SentenceLike]) -> dict[str, _Men
                 mention.count += 2
             elif name == "humans" and not tested:
                 mention.count = 0
+    if not (view.mesh or view.types & _HUMAN_TYPES or _REVIEWING & view.found["design"].keys()):
+        _only_animals(view, creatures, sentences)
     return creatures
+
+
+_REVIEWING = frozenset(("text-review", "text-systematic-review", "text-meta-analysis", "title-meta-analysis"))
+_HUMAN_TYPES = frozenset(
+    ("randomized controlled trial", "clinical trial", "controlled clinical trial", "pragmatic clinical trial")
+    + ("case reports", "review", "systematic review", "meta analysis", "editorial", "letter", "comment")
+)
+# What a sentence about the work of others says.
+_OTHERS_WORK = re.compile(
+    r" (?:studies|study|research|work|experiments|evidence|findings|data|models?|literature|results) "
+    r"(?:in|with|on|of|from) (?:[a-z0-9]{1,14} ){0,3}$"
+    r"| (?:as|like|unlike|seen|shown|reported|observed|found|known|demonstrated|described|established) (?:also )?"
+    r"(?:earlier |before )?(?:in|for|from|with) (?:[a-z0-9]{1,14} ){0,2}$"
+    r"| (?:previous|previously|earlier|prior) (?:[a-z0-9]{1,14} ){0,9}$"
+)
+_THEIR_WORK = re.compile(
+    r"(?:studies|study|research|work|experiments|evidence|findings|data|models?|literature|results) "
+    r"(?:(?:also|have|has|had|often|strongly) ){0,2}"
+    r"(?:suggest|show|indicat|point|impl|support|demonstrat|report|propos|hint|found)"
+)
+_ARE_TESTED = re.compile(
+    r" (?:patients|participants|volunteers|inpatients|outpatients|veterans|soldiers|women|woman|men|man|people"
+    r"|persons|adolescents|children|users|respondents|students|victims)"
+    r" (?:[a-z0-9]{1,14} ){0,6}?(?:received|underwent|completed|took|rated|got|gave|entered|participated|(?:was|were)"
+    r" (?:[a-z]{1,14}ly |then )?(?:randomi[sz]ed|given|treated|assigned|allocated|recruited|enrolled|included"
+    r"|studied|tested|scanned|asked|followed|interviewed|surveyed|compared|assessed|evaluated|examined|infused"
+    r"|administered|injected|investigated|recorded|measured)) "
+    r"| (?:[0-9]{1,5}|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|[a-z]{3,5}teen"
+    r"|(?:twen|thir|for|fif|six|seven|eigh|nine)ty)"
+    r" (?:(?!of |in |to )[a-z0-9]{1,14} ){0,3}(?:patients|participants|volunteers|inpatients|outpatients"
+    r"|veterans|soldiers|women|men|people|persons|adolescents|children|users|respondents|students|victims) "
+    r"| (?:samples?|groups?|trials?|cohorts?|total|blood|serum|plasma|cells|brains?|tissues?|cortex) (?:of|from|in)"
+    r" (?:[a-z0-9]{1,14} ){0,3}(?:patients|participants|volunteers|veterans|soldiers|women|men|people|persons"
+    r"|adolescents|children|users) "
+    r"| healthy (?:[a-z]{1,14} )?(?:volunteers|participants|men|women|humans|controls) "
+)
+
+
+# After the name of an animal, and anywhere in the sentence: something was done.
+_DONE_TO = re.compile(
+    r"(?:[a-z0-9]{1,14} ){0,4}?(?:received|underwent|got|(?:was|were) (?:[a-z]{1,14}ly |then )?(?:given|treated"
+    r"|injected|exposed|trained|tested|subjected|administered|housed|ana?esthetized|randomi[sz]ed|divided|assigned"
+    r"|allocated|implanted|infused|conditioned|fed|sacrificed|killed|stressed|reared|pretreated)) "
+)
+_DONE = re.compile(r" (?:[a-z]{2,14}ed|was|were|given|got|had|fell|rose|shown|found|led|made|quicker|slower) ")
+
+
+def _only_animals(
+    view: _View, creatures: dict[str, _Mention], sentences: Sequence[SentenceLike]
+) -> None:
+    """Animals that were tested count though named but once, and people then do not, unless tested too."""
+    animals = [creatures[name] for name in creatures if name != "humans"]
+    human = creatures.get("humans")
+    cells = "vitro" in view.counts or "cultured" in view.counts
+    if human is not None and human.title and not any(m.title for m in animals):
+        return
+    if human is not None and _ARE_TESTED.search(view.words):  # then once more, sentence by sentence
+        for sentence in sentences:
+            if _ARE_TESTED.search(words_of(sentence.text[:_MOST_READ])):
+                return
+    plainly = "text-animal-words" in view.found["design"] or "intracerebral" in view.found["route"]
+    tested = [m for m in animals if m.title]
+    room = _MOST_READ
+    for sentence in sentences:
+        room -= len(sentence.text)
+        if room < 0 or len(tested) == len(animals):
+            break
+        words = words_of(sentence.text[:_MOST_READ])
+        for mention in animals:
+            if mention not in tested and mention.count > 0:
+                for phrase in mention.phrases:
+                    at = words.find(phrase)
+                    if at < 0:
+                        continue
+                    after = at + len(phrase)
+                    if _OTHERS_WORK.search(words, max(0, at - 90), at + 1) or _THEIR_WORK.match(words, after):
+                        continue
+                    if not _DONE_TO.match(words, after) and (
+                        mention.name == "rodents"
+                        or not (plainly or _DONE.search(words))
+                        or (human is not None and _any_in(human.phrases, words))
+                        or (phrase[1:-1].upper() in sentence.text and not sentence.text.isupper())
+                        or " as guinea pigs " in words
+                    ):
+                        continue
+                    tested.append(mention)
+                    break
+    for mention in tested:
+        if not cells or mention.count > 1:
+            mention.count = max(mention.count, 2)
+    if human is not None and not human.title and any(m.count >= 2 for m in tested):
+        human.count = 0
 
 
 def _species(view: _View, creatures: dict[str, _Mention]) -> list[str]:
@@ -416,6 +525,8 @@ def _species(view: _View, creatures: dict[str, _Mention]) -> list[str]:
 
 
 # ------------------------------------------------------------------ design
+_ANIMAL_LANE = DESIGNS.index("animal")
+_LABORATORY = (_ANIMAL_LANE, DESIGNS.index("in-vitro"))
 _TYPE_WEIGHT = 600  # thousandths that one point of a publication type adds to the log-odds
 
 
@@ -477,7 +588,11 @@ def _design(view: _View, species: list[str], creatures: dict[str, _Mention], siz
     odds += sum(map(mul, model.scores, _unpack(total)))
     least = first - rules["design_reach"] * _POINTS
     reached = [lane for lane, points in enumerate(table) if points >= least]
-    return DESIGNS[max(reached, key=_unpack(odds).__getitem__)]
+    chosen = max(reached, key=_unpack(odds).__getitem__)
+    if species == ["humans"] and chosen == _ANIMAL_LANE:  # no animal is named
+        reached = [lane for lane in reached if lane not in _LABORATORY] or reached
+        chosen = max(reached, key=_unpack(odds).__getitem__)
+    return DESIGNS[chosen]
 
 
 def _design_points(
@@ -770,6 +885,21 @@ def _conditions(view: _View, design: str) -> list[str]:
 _LEAST_MENTIONS = {"veterans-military": 2, "older-adults": 2}  # others three, or one in the title
 
 
+_THE_VETERANS = re.compile(
+    r" (?:[0-9]{1,5}|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|[a-z]{3,5}teen|[a-z]{3,5}ty"
+    r"|injured|wounded|burned|evacuated|treated|enrolled|recruited)"
+    r" (?:[a-z]{1,14} ){0,3}(?:veterans|soldiers|service members|servicemembers) "
+    r"| (?:veterans|soldiers|service members|servicemembers) (?:[a-z]{1,14} ){0,3}"
+    r"(?:received|underwent|were given|were treated|were randomi[sz]ed|took|completed) "
+)
+
+
+_THE_CHILDREN = re.compile(
+    r" (?:children|adolescents|infants) (?:[a-z0-9]{1,14} ){0,5}?"
+    r"(?:having|received|underwent|undergoing|(?:were|was) (?:randomi[sz]ed|given|assigned|allocated|treated)) "
+)
+
+
 def _population(view: _View, design: str, species: list[str], conditions: list[str]) -> list[str]:
     if species and "humans" not in species:
         return ["animals"]
@@ -781,6 +911,11 @@ def _population(view: _View, design: str, species: list[str], conditions: list[s
         for n in POPULATIONS
         if n in found and (found[n].title or found[n].count >= _LEAST_MENTIONS.get(n, 3))
     ]
+    if "veterans-military" in found and "veterans-military" not in out and _THE_VETERANS.search(view.words):
+        out.insert(0, "veterans-military")
+    if "children-adolescents" in found and "children-adolescents" not in out and design in _GIVEN:
+        if _THE_CHILDREN.search(view.words):
+            out.insert(0, "children-adolescents")
     indexed = view.indexed("population")
     if not view.mesh.isdisjoint(("adult", "young adult", "middle aged")):
         indexed -= {"children-adolescents", "older-adults"}  # check tags for anyone of that age among adults
@@ -795,6 +930,9 @@ def _population(view: _View, design: str, species: list[str], conditions: list[s
     ]
     adults = bool(ill) and design not in {"review", "other"} and not out
     said = design in _GIVEN or "healthy" in view.found["condition"]
+    patients = "surgical-trauma-patients" in out and " volunteers " not in view.words
+    if patients and ("healthy" not in view.found["condition"] or "children-adolescents" in out):
+        said = False  # people at an operation, whom no illness is named of
     if "healthy" in conditions and said and ("recreational-users" not in out or design not in _OBSERVED):
         adults = adults and (not healthy_title or " patients " in view.title_words)
         out.append("healthy-volunteers")
@@ -810,6 +948,11 @@ def _routes(view: _View) -> list[str]:
     return _ranked({name: m.weight for name, m in view.mentions("route").items()})
 
 
+def _strongly(view: _View, name: str) -> bool:
+    """Does the text use a phrase that leaves no doubt of the schedule?"""
+    return not view.lexicon.data["schedule", name]["strong"].isdisjoint(view.found["schedule"].get(name, ()))
+
+
 def _schedule(view: _View, design: str, conditions: list[str]) -> str:
     if design in REVIEWS:
         return ""  # of many studies
@@ -817,6 +960,8 @@ def _schedule(view: _View, design: str, conditions: list[str]) -> str:
     if found.get("maintenance", 0) >= 3:
         return "maintenance"
     single, repeated = found.get("single", 0), found.get("repeated", 0)
+    if repeated and single and _strongly(view, "repeated") and not _strongly(view, "single"):
+        return "repeated"
     if single and single >= repeated:
         return "single"
     if repeated:
@@ -850,7 +995,9 @@ _DOSE_UNITS = {
     "microgram": "µg",
 }
 _NUM = r"[0-9]{1,5}(?:[.,·][0-9]{1,4})?|[.·][0-9]{1,4}"
+_SMALL = r"[0-9]{1,3}(?:[.·][0-9]{1,4})?"
 _AMOUNT = re.compile(rf"(?<![0-9A-Za-z.,])((?:{_NUM}))(?: ?(?:[-–‐‑—±]|to|and|or) ?({_NUM}))?[ \xa0-]?$")
+_LISTED = re.compile(rf"(?<![0-9A-Za-z.,])((?:(?<![0-9.,])(?:{_SMALL}), ){{1,4}})((?:and|or) )?$")
 _REST = re.compile(
     r"(?:s(?![a-z]))?"
     r"((?: ?/ ?| ?per | ?[·.x×∙] ?| )(?:70 ?)?k(?:ilo)?g(?:ram)?(?: ?\(?[-−‐–]1\)?)?"
@@ -922,10 +1069,19 @@ def _doses(view: _View) -> list[Dose]:
             minutes,
             text[start:end],
         )
-        key = (dose.substance, dose.amount, dose.amount_high, dose.unit, dose.minutes)
-        if key not in seen:
-            seen.add(key)
-            out.append(dose)
+        doses = [dose]
+        listed = _LISTED.search(text, max(0, start - 40), start)
+        if listed is not None:
+            firsts = [_number(raw) for raw in listed.group(1).split(", ") if raw]
+            lasts = (" or ", " and ")
+            if len(firsts) > 1 or listed.group(2) or any(word in text[start:at] for word in lasts):
+                whole = text[listed.start(1) : end]
+                doses[:0] = [Dose(dose.substance, first, None, unit, minutes, whole) for first in firsts]
+        for dose in doses:
+            key = (dose.substance, dose.amount, dose.amount_high, dose.unit, dose.minutes)
+            if key not in seen:
+                seen.add(key)
+                out.append(dose)
         if len(out) >= _MOST_DOSES:
             break
     return out
@@ -1003,6 +1159,34 @@ _THEN_VERB = re.compile(
 )
 
 
+_THOUSANDS = re.compile(
+    # the look behind stands second, so that the search goes from digit to digit
+    r"([1-9](?<![0-9.,].)[0-9]{0,2})([ \xa0\u2009\u202f])([0-9]{3})(?=[ ,;.)](?![0-9]))"
+)
+_NUMBERED = frozenset(
+    "group groups day days week weeks phase phases grade type stage arm study studies cohort level and or "
+    "to scale step site table figure part visit session month year version mg dose doses".split()
+)
+# "12 of 119 ... versus 29 of 122" when no total is told
+_SHARES = re.compile(
+    r"([0-9](?<![0-9.,].)[0-9]{0,3}) of ([0-9]{1,5})(?![0-9.,])[^.;]{1,100}?"
+    r"(?:versus|vs\.?|compared with|compared to|against|and) [^.;0-9]{0,60}?([0-9]{1,4}) of ([0-9]{1,5})(?![0-9])"
+)
+
+
+def _close_up(match: re.Match[str]) -> str:
+    """ "1 247" as 1247, unless the first number belongs to the word before it ("group 1 247")."""
+    first, space, last = match.groups()
+    if space == " ":
+        before = match.string[max(0, match.start() - 15) : match.start()].lower().split()
+        if before and before[-1] in _NUMBERED:
+            return match.group()
+    return first + last
+
+
+_SET_AGAINST = frozenset(("with", "versus", "vs", "vs.", "against", "to"))
+
+
 def _count(token: str) -> int | None:
     """A whole number as a token ("41", "1,877", "(41"), else None."""
     bare = token.strip("(),;:").replace(",", "")
@@ -1072,6 +1256,9 @@ def _counts(texts: list[str]) -> list[tuple[int, float]]:
     """Counts of people in some sentences, each with points."""
     lexicon = _lexicon()
     joined = " | ".join(texts)
+    if _THOUSANDS.search(joined):
+        texts = [_THOUSANDS.sub(_close_up, text) for text in texts]
+        joined = " | ".join(texts)
     tokens = _plain(joined).translate(_MARKED, b"'").decode("ascii").split()
     out: list[tuple[int, float]] = []
     last_end, run, run_points = -9, 0, 0.0
@@ -1079,7 +1266,7 @@ def _counts(texts: list[str]) -> list[tuple[int, float]]:
     for i in _places(people.intersection(tokens), tokens):
         for j in range(i - 1, max(-1, i - 8), -1):
             token = tokens[j]
-            if token in barrier or token[-1] in ".;:%|)" or "=" in token:
+            if token in barrier or token.rstrip(",") in barrier or token[-1] in ".;:%|)" or "=" in token:
                 break
             number, first = None, j
             if token[-1] in "0123456789,":
@@ -1088,7 +1275,10 @@ def _counts(texts: list[str]) -> list[tuple[int, float]]:
                 number, first = _spelled_back(tokens, j)
             if number is not None:
                 points = _points(tokens, first, j, i)
-                if run and tokens[first - 1] == "and" and _other_group(tokens, last_end, first, i):
+                joins = tokens[first - 1] == "and" or (
+                    tokens[first - 1] in _SET_AGAINST and tokens[i].startswith("control")
+                )
+                if run and joins and _other_group(tokens, last_end, first, i):
                     run += number  # "30 patients and 25 controls"
                     points = max(points, run_points) + 0.5
                     out.append((run, points))
@@ -1098,11 +1288,18 @@ def _counts(texts: list[str]) -> list[tuple[int, float]]:
                 run_points = points
                 last_end = i
                 break
-    then_verb, shares = _NUMBER_THEN_VERB.search(joined), " to " in joined
+    then_verb, to_and_to = _NUMBER_THEN_VERB.search(joined), " to " in joined
+    shares = _SHARES.search(joined)
     for text in texts:
         if "=" in text:
             out += _equal_counts(text)
-        shared = shares and " to " in text and " and " in text
+        if shares and " of " in text:
+            out += [
+                (int(match.group(2)) + int(match.group(4)), 2.9)
+                for match in _SHARES.finditer(text)
+                if int(match.group(1)) <= int(match.group(2)) != int(match.group(4)) >= int(match.group(3))
+            ]
+        shared = to_and_to and " to " in text and " and " in text
         if not (then_verb or shared):
             continue
         by_lot = "andom" in text or "assigned" in text or "allocated" in text
