@@ -445,3 +445,44 @@ def test_words_blamed_for_overstatement_are_never_the_subject_itself() -> None:
     ):
         words = " ".join(w.text.lower() for w in read(sentence).overstating)
         assert not any(name in words for name in ("ketamine", "ptsd", "depression"))
+
+
+@pytest.mark.parametrize(
+    ("sentence", "claim", "asserts"),
+    [
+        ("Ketamine does not relieve depression.", "antidepressant-effect", "denial"),
+        ("Ketamine never helps people with depression.", "antidepressant-effect", "denial"),
+        ("Ketamine provides no relief from depression.", "antidepressant-effect", "denial"),
+        ("Ketamine failed to ease depression.", "antidepressant-effect", "denial"),
+        ("Ketamine is poorly tolerated.", "safety-tolerability", "denial"),
+        ("Ketamine works through opioid receptors, not NMDA receptors.", "nmda-antagonism", "denial"),
+        ("Ketamine does more than relieve depression.", "antidepressant-effect", "claim"),
+    ],
+)
+def test_plain_words_settle_what_is_denied(sentence: str, claim: str, asserts: str) -> None:
+    assert claims(sentence, "").get(claim) == asserts
+
+
+def test_another_receptor_is_not_the_nmda_receptor() -> None:
+    assert "nmda-antagonism" not in claims("Ketamine raises serotonin.", "")
+
+
+@pytest.mark.parametrize(
+    ("sentence", "words"),
+    [
+        ("Ketamine is highly addictive.", "highly addictive"),
+        ("Ketamine will leave you addicted.", "leave you addicted"),
+        ("Ketamine prevents suicide.", "prevents suicide"),
+        ("Ketamine stops suicidal thoughts within a day.", "stops suicidal thoughts"),
+    ],
+)
+def test_alarm_and_lives_saved_overstate_too(sentence: str, words: str) -> None:
+    found = read(sentence, "")
+    assert found.promises
+    assert words in [w.text for w in found.overstating]
+
+
+def test_what_others_promise_and_the_draft_sends_back_is_not_the_drafts_promise() -> None:
+    found = read("Ketamine clinics claim that ketamine cures PTSD, but it does not.", "")
+    assert not found.promises and found.rejects
+    assert {c.asserts for c in found.claims} == {"denial"}

@@ -92,6 +92,14 @@ def support(world: World, claim: str, **values: object) -> None:
         world.add(claim, "supports", **values)
 
 
+def test_few_findings_in_the_people_named_are_a_limit(world: World) -> None:
+    support(world, "antidepressant-effect")
+    world.add("antidepressant-effect", "supports", population="children-adolescents")
+    found = world.check("Ketamine can relieve depression in children.")
+    assert found["verdict"] == "supported-with-limits"
+    assert "Only 1 of the findings here is in" in found["claims"][0]["limits"]
+
+
 def test_well_supported_and_the_case_against_is_shown(world: World) -> None:
     support(world, "antidepressant-effect")
     against = world.add("antidepressant-effect", "contradicts")

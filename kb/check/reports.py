@@ -383,10 +383,10 @@ def _reference_words(r: Reference) -> str:
     status = {
         "found": "found",
         "not-found": "not in this database",
-        "ambiguous": "more than one article fits",
+        "ambiguous": "not certain which article",
     }[r.status]
     words = f"{status}: {r.citation}" if r.citation else status
-    extra = [r.note] if r.note and r.status == "found" else []
+    extra = [r.note] if r.note and r.status != "not-found" else []
     return "; ".join([words, *extra, *r.corrections])
 
 

@@ -13,7 +13,7 @@ import re
 import tomllib
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from kb.check import learned
@@ -362,8 +362,63 @@ def _learned(statements: list[Statement]) -> None:
         s.strength = reading.strength
         s.record = reading.record
         _promises(s, reading)
+        _corrected(s)
         if _REPORTED_IDEA.match(s.text):  # whose idea it is and what it rests on is reported, not promised
             s.strength, s.promises, s.overstating = "possible", False, []
+
+
+# What plain words settle, whatever the weights say: "Ketamine does not relieve depression."
+_FLAT_DENIAL = re.compile(
+    r"\b(?:(?:ketamine|esketamine|spravato|it|they|infusions?|the (?:drug|treatment|spray|medicine))\s"
+    r"(?:(?:does|do|did|will|can|could)(?:\s+not|n['’]t)|cannot|never|(?:has |have )?failed to|fails? to)\s"
+    r"(?:help|relieve|ease|alleviate|improve|reduce|lessen|lift|treat|work|lower|diminish|calm|soothe)s?\b"
+    r"|(?:is|was|are|were)(?:\s+not|n['’]t)\s(?:an?\s)?(?:effective|helpful|useful)\b"
+    r"|(?:provide|offer|give|bring)(?:s|d|ed)?\sno\s(?:relief|benefit|improvement|help)\b)",
+    re.IGNORECASE,
+)
+_NOT_TOLERATED = re.compile(
+    r"\b(?:poorly|badly|not(?:\s\w+)?\swell)\stolerated\b|\b(?:is|are|was)\snot\ssafe\b", re.IGNORECASE
+)
+# A claim of others that is sent back: "Clinics say that it cures PTSD, but it does not."
+_SENT_BACK = re.compile(
+    r"[\"”’'],? (?:which |that )?(?:is|are|was|were) (?:\w+ )?(?:false|untrue|not true|wrong)\b"
+    r"|\b(?:untrue|not true|false) (?:to say )?that\b"
+    r"|\b(?:say|claim|promise|advertise)s? .{3,120},? but (?:it|this|that|they) "
+    r"(?:does|do|is|are|has|have|can)(?: not|n['’]t|not)\b",
+    re.IGNORECASE,
+)
+# Words that turn such a denial, or narrow it: "does not help everyone", "did not work at once"
+_NARROWED = re.compile(
+    r"\b(?:but|although|though|yet|while|whereas|however|unless|until|only|just|alone|everyone|everybody|all|always"
+    r"|forever|permanently|more|better|faster|immediately|instantly|overnight|once|every|much|by|any more|if|when"
+    r"|says?|said|claims?|believes?|told|whether|myth|never had|nobody|no one)\b|[?\"“]",
+    re.IGNORECASE,
+)
+_NOT_NMDA = re.compile(
+    r"\b(?:not|rather than|independent(?:ly)? of) (?:(?:the|its|through|via|by) )?(?:NMDA|glutamate)\b", re.IGNORECASE
+)
+_NMDA = re.compile(r"NMDA|glutamat|methyl-d-aspartate|antagonist", re.IGNORECASE)
+_OTHER_RECEPTOR = re.compile(r"\b(?:opioid|serotonin|dopamine|GABA)\b", re.IGNORECASE)
+_RELIEF = frozenset(("ptsd-symptom-reduction", "antidepressant-effect", "suicidality-reduction"))
+
+
+def _corrected(s: Statement) -> None:
+    """Claims that plain words turn into denials, or that belong to another receptor."""
+    denied: set[str] = set()
+    if not _NARROWED.search(s.text):
+        if _FLAT_DENIAL.search(s.text):
+            denied |= _RELIEF
+            s.promises = s.promises and bool(s.overstating)
+        if _NOT_TOLERATED.search(s.text):
+            denied.add("safety-tolerability")
+    if _NOT_NMDA.search(s.text):
+        denied.add("nmda-antagonism")
+    elif _OTHER_RECEPTOR.search(s.text) and not _NMDA.search(s.text):
+        s.claims = [c for c in s.claims if c.claim != "nmda-antagonism" or c.asserts != "claim"]
+    if s.promises and _SENT_BACK.search(s.text):
+        s.rejects, s.promises, s.overstating = True, False, []
+        denied |= {c.claim for c in s.claims}
+    s.claims = [replace(c, asserts="denial") if c.claim in denied and c.asserts == "claim" else c for c in s.claims]
 
 
 def _reason(s: Statement, hits: list[Hit]) -> str:
@@ -371,9 +426,15 @@ def _reason(s: Statement, hits: list[Hit]) -> str:
     return " + ".join(s.verbatim(h) for h in sorted(hits, key=lambda h: h.start)) or "what stands before it"
 
 
+# Kinds of words that promise too much even where the model finds nothing; the last two not in reported speech
+_ALWAYS, _ALWAYS_OWN = frozenset(("comparative",)), frozenset(("alarm", "suicide"))
+_REPORTED = re.compile(r"[\"“]|\b(?:says?|said|saying|wrote|told|verdict|claims?|warns?)\b", re.IGNORECASE)
+
+
 def _promises(s: Statement, reading: learned.Reading) -> None:
     """Whether the words promise too much is the model's to say; which ones, first the word list's."""
-    kept = [w for w in s.overstating if w.kind == "comparative"]
+    own = not _REPORTED.search(s.text)
+    kept = [w for w in s.overstating if w.kind in _ALWAYS or (own and w.kind in _ALWAYS_OWN)]
     s.promises = bool(kept) or (reading.promises and not s.question)
     if reading.promises and not s.question:
         kept = s.overstating

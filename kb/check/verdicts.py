@@ -27,8 +27,8 @@ __all__ = ["RULE_TEXT", "VERDICTS", "Evidence", "Judged", "JudgedClaim", "judge"
 RULE_TEXT = (
     "A statement is held against all abstracts of the knowledge base that report a finding on its claim, "
     "weighed by the rule shown on the pages of the claims. If they support it, it is well supported; "
-    "supported with limits, if the findings are only in animals, if none of them is in the condition or the "
-    "people that the sentence names, or if more than one finding does not support it for every four that do. "
+    "supported with limits, if the findings are only in animals, if fewer than three of them are in the condition "
+    "or the people that the sentence names, or if more than one finding does not support it for every four that do. "
     "If they point both ways it is disputed, or supported with limits where the sentence is hedged or "
     "reports a study, or where fewer than a third as many findings go against it as for it: the smaller side "
     "is then named. If they point against it, it is contradicted, or disputed where the sentence is hedged "
@@ -47,6 +47,7 @@ RULE_TEXT = (
 FOR_READERS = 3  # sentences shown on each side
 _CANDIDATES = 40  # rows looked at for a side, strongest first
 _FEW = 3  # findings against a claim count as few if this many times as many support it
+_THIN = 3  # fewer findings than this in the people or the condition that a sentence names are said to be few
 _MANY = 4  # findings that do not support a claim are named as a limit from one in this many supporting ones
 _RANK = {tier.id: n for n, tier in enumerate(TIERS)}
 _SUPPORT = frozenset(("consistent-support", "mostly-support"))
@@ -407,7 +408,9 @@ def _weigh_against(
         result.limits = result.limits or _tally("both", weighed)
         return "supported-with-limits", words
     result.limits = result.limits or _limits(made, s, weighed, evidence)
-    if not result.limits and not hedged and (weighed.contradicts + weighed.mixed) * _MANY > weighed.supports:
+    own_study = s.reports_a_study and s.strength == "certain" and not (s.personal or made.doubt)
+    dissent = weighed.contradicts + weighed.mixed
+    if not result.limits and (own_study or not hedged) and dissent * _MANY > weighed.supports:
         result.limits = _tally("both", weighed)
     return ("supported-with-limits" if result.limits else "well-supported"), words
 
@@ -480,6 +483,9 @@ def _limit(counts: dict[str, int], whom: str) -> str:
         return f"None of the findings here is in {whom}."
     if favour <= against:
         return f"In {whom} the findings are {favour} for, {against} against and {mixed} both ways."
+    total = favour + against + mixed
+    if total < _THIN:
+        return f"Only {total} of the findings here {'is' if total == 1 else 'are'} in {whom}."
     return ""
 
 
