@@ -130,6 +130,8 @@ def tag_each(abstracts: Sequence[list[Sentence]]) -> list[list[Tag]]:
     for case, (abstract, claim, first, last) in enumerate(
         zip(batch.case_abstract.tolist(), batch.case_claim.tolist(), firsts, [*firsts[1:], len(rows)], strict=True)
     ):
+        if chances[case][0] > _THRESHOLD:
+            continue
         sentences = abstracts[abstract]
         positions = [sentences[at].position for at in index[first:last]]
         chosen = decide(chances[case], rows[first:last], positions)

@@ -272,6 +272,10 @@ def read(abstracts: Sequence[list[Sentence]], vocabulary: Words) -> Batch:
     cue = plan.cue[concepts]
     cue_hits = hits.where(cue >= 0)
     cue_hits.what = plan.cue[cue_hits.what]
+    # "not only ... but also" denies nothing
+    begins = cue_hits.start[cue_hits.what == _CUE_NUMBER["not_only"]]
+    no = np.isin(cue_hits.what, [_CUE_NUMBER[name] for name in _NEGATORS])
+    cue_hits = cue_hits.where(~(no & np.isin(cue_hits.start, begins)))
     cues = np.zeros((lines, len(cue_names())), dtype=bool)
     cues[cue_hits.line, cue_hits.what] = True
     ketamine = cues[:, _CUE_NUMBER["ketamine"]]
