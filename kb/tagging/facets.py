@@ -13,7 +13,7 @@ import re
 import struct
 import tomllib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib import resources
@@ -744,14 +744,20 @@ _SUBJECT_NOUNS = frozenset(
 def _names_subjects(view: _View, mention: _Mention) -> bool:
     """Does the concept say who was studied ("patients with X", "X patients")?"""
     words = view.words
+    return _stands_by_people(
+        view, mention, lambda at: not _SUBJECT_NOUNS.isdisjoint(words[max(0, at - 44) : at].split()[-5:])
+    )
+
+
+def _stands_by_people(view: _View, mention: _Mention, named_before: Callable[[int], object]) -> bool:
+    """Is one of the first places of the concept followed by people, or preceded by them as `named_before` says?"""
+    words = view.words
     for phrase in mention.phrases:
         at = words.find(phrase)
         for _ in range(6):
             if at < 0:
                 break
-            if words.startswith(view.lexicon.subjects, at + len(phrase) - 1):
-                return True
-            if not _SUBJECT_NOUNS.isdisjoint(words[max(0, at - 44) : at].split()[-5:]):
+            if words.startswith(view.lexicon.subjects, at + len(phrase) - 1) or named_before(at):
                 return True
             at = words.find(phrase, at + len(phrase) - 1)
     return False
@@ -780,18 +786,7 @@ _STUDIED = re.compile(
 
 def _have_it(view: _View, mention: _Mention) -> bool:
     """Were people who have the condition studied ("adults with X", "X patients")?"""
-    words = view.words
-    for phrase in mention.phrases:
-        at = words.find(phrase)
-        for _ in range(6):
-            if at < 0:
-                break
-            if words.startswith(view.lexicon.subjects, at + len(phrase) - 1):
-                return True
-            if _STUDIED.search(words, max(0, at - 60), at + 1):
-                return True
-            at = words.find(phrase, at + len(phrase) - 1)
-    return False
+    return _stands_by_people(view, mention, lambda at: _STUDIED.search(view.words, max(0, at - 60), at + 1))
 
 
 def _only_the_studied(view: _View, design: str, kept: dict[str, float]) -> None:
