@@ -469,6 +469,8 @@ def _only_animals(
 ) -> None:
     """Animals that were tested count though named but once, and people then do not, unless tested too."""
     animals = [creatures[name] for name in creatures if name != "humans"]
+    if not animals:
+        return
     human = creatures.get("humans")
     cells = "vitro" in view.counts or "cultured" in view.counts
     if human is not None and human.title and not any(m.title for m in animals):

@@ -22,7 +22,7 @@ from kb.tagging.claims import load_claims
 from kb.tagging.lexicon import Lexicon, distinct, expand, words
 from kb.tagging.sentences import SECTIONS, Sentence
 
-__all__ = ["FLAGS", "LINE_NAMES", "PAIR_NAMES", "Batch", "Hits", "Words", "cue_names", "lexicon", "read"]
+__all__ = ["FLAGS", "IMPLIED", "LINE_NAMES", "PAIR_NAMES", "Batch", "Hits", "Words", "cue_names", "lexicon", "read"]
 
 Array = np.ndarray
 
@@ -121,6 +121,15 @@ LINE_NAMES = _line_names()
 PAIR_NAMES = _pair_names()
 _LINE = {name: number for number, name in enumerate(LINE_NAMES)}
 _PAIR = {name: number for number, name in enumerate(PAIR_NAMES)}
+# A cue at a place implies the cue, a section with a place implies both: batches hold only the former, and
+# IMPLIED says by number of a feature which others come with it.
+IMPLIED: list[tuple[int, ...]] = [() for _ in LINE_NAMES]
+for _number, (_zone, _spot) in enumerate(product(_ZONES, _SPOTS), _LINE["sp:TITLE:title"]):
+    IMPLIED[_number] = (_LINE[f"sec:{_zone}"], _LINE[f"pos:{_spot}"])
+for _number, (_cue, _) in enumerate(
+    product(cue_names(), [*_ZONES[:-1], *_SPOTS]), _LINE[f"q:{cue_names()[0]}"] + len(cue_names())
+):
+    IMPLIED[_number] = (_LINE[f"q:{_cue}"],)
 _CUE_NUMBER = {name: number for number, name in enumerate(cue_names())}
 _CLAIMS = [claim.id for claim in load_claims()]
 
@@ -216,7 +225,7 @@ class Batch:
     zone: Array
     spot: Array
     stems: tuple[Array, Array]  # (line, stem), each once, in order
-    features: list[tuple[Array | None, Array]]  # blocks of line features: (lines in order or None, numbers)
+    features: list[tuple[Array | None, Array]]  # blocks: (lines in order, or None: one each; numbers); see IMPLIED
     cues: Array  # by line and cue: is it there
     line_flags: Array  # by line: FLAGS that are of the line alone
     row_line: Array = field(init=False)
@@ -292,10 +301,7 @@ def read(abstracts: Sequence[list[Sentence]], vocabulary: Words) -> Batch:
     line, which = np.nonzero(cues)
     placed = np.where(zone < len(SECTIONS), zone, len(SECTIONS) + spot)
     features = [
-        (None, zone),
-        (None, _LINE["pos:title"] + spot),
         (None, _LINE["sp:TITLE:title"] + zone * len(_SPOTS) + spot),
-        (line, _FIRST_CUE + which),
         (line, _FIRST_PLACED + which * (len(SECTIONS) + len(_SPOTS)) + placed[line]),
     ]
     for table, begin in ((negated, _LINE["neg>improve"]), (state, _LINE["ket"])):
@@ -323,8 +329,7 @@ def read(abstracts: Sequence[list[Sentence]], vocabulary: Words) -> Batch:
 
 _SECTION = {name: number for number, name in enumerate(SECTIONS)}
 _TITLE, _OTHER = SECTIONS.index("TITLE"), SECTIONS.index("OTHER")
-_FIRST_CUE = _LINE[f"q:{cue_names()[0]}"]
-_FIRST_PLACED = _FIRST_CUE + len(cue_names())
+_FIRST_PLACED = _LINE[f"q:{cue_names()[0]}"] + len(cue_names())
 _STEMS = 1 << 24
 
 

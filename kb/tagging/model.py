@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from kb.tagging.claims import load_claims
-from kb.tagging.features import LINE_NAMES, PAIR_NAMES, Batch, Words, cue_names
+from kb.tagging.features import IMPLIED, LINE_NAMES, PAIR_NAMES, Batch, Words, cue_names
 from kb.tagging.lexicon import distinct
 
 __all__ = ["OUTCOMES", "PARTS", "Model", "document_names", "documents", "load_model", "vectors"]
@@ -173,7 +173,10 @@ class Model:
         self._line_bias = np.append(np.tile(line["bias"], len(self._claims)), part["bias"])
         nothing = (0.0,) * len(PARTS)
         parts = np.array([part["weights"].get(name, nothing) for name in LINE_NAMES])
-        self._line = np.hstack([self._table(line, LINE_NAMES), parts]).astype(np.float32)
+        table = np.hstack([self._table(line, LINE_NAMES), parts])
+        for number, others in enumerate(IMPLIED):
+            table[number] += table[list(others)].sum(axis=0)
+        self._line = table.astype(np.float32)
         self._pair = self._table(line, PAIR_NAMES).reshape(len(PAIR_NAMES), len(self._claims), _WIDTH)
         self._word = np.array(
             [
