@@ -606,6 +606,8 @@ class Store:
         note = _said_by_a_person(note, "the note", LONGEST_NOTE)
         if not reviewer:
             raise ValueError("a review needs the reviewer's name")
+        if reviewer == REVIEWER_LANDMARK:
+            raise ValueError(f"the name {reviewer!r} stands for the labels that came with the studies: give your own")
         with self.transaction() as c:
             if not c.execute("SELECT 1 FROM articles WHERE id = ?", (article_id,)).fetchone():
                 raise UnknownArticle(article_id)

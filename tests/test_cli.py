@@ -177,6 +177,7 @@ def test_review_takes_only_readable_text(database):
     assert "60,000 characters: at most 2,000" in say(fails, "B", "x" * 60_000)
     assert "the reviewer's name has 201" in say(fails, "x" * 201, "")
     assert "needs the reviewer's name" in say(fails, "\n\x1b", "")
+    assert "give your own" in say(fails, "this project's reviewer", "")
     assert say(run, "A\x1b[31m\nB", "one\r\ntwo\x00\x1bthree").endswith(", by A [31m B\n")
     reviews = json.loads(run("show", "24740528", "--json", "--db", database))["reviews"]
     assert ("A [31m B", "one two three") in {(r["reviewer"], r["note"]) for r in reviews}
