@@ -388,6 +388,21 @@ def test_references_are_resolved_in_the_database_only(world: World) -> None:
     assert not any("2014" in r["text"] for r in found)
 
 
+def test_a_wrong_reference_is_among_what_to_fix_first(world: World) -> None:
+    support(world, "ptsd-symptom-reduction", condition="ptsd")
+    against = world.add("ptsd-symptom-reduction", "contradicts", condition="ptsd")
+    report = check_text(world.c, OPENING + f"Ketamine can reduce PTSD symptoms (PMID {against}). It may help PTSD.")
+    assert [(n, report.miscited(j)) for n, j in report.worst()] == [(0, "cites a study that found otherwise")]
+    assert "1 reference is retracted or found otherwise" in report.headline()
+    for text in (report.to_text(), report.to_markdown(), report.to_html()):
+        assert "Fix first" in text and "cites a study that found otherwise" in text
+    draft = OPENING + "Ketamine can reduce PTSD symptoms.[1]\n\nReferences\n\n"
+    draft += f"1. Example A. A study. PMID {against}\n\nEnd"
+    for text in (draft, draft.replace("\n", "\r\n")):  # forms of browsers end lines with both characters
+        listed = check_text(world.c, text)
+        assert [listed.miscited(j) for _, j in listed.worst()] == ["cites a study that found otherwise"]
+
+
 def test_links_of_a_page_are_references_too(world: World) -> None:
     key = world.add("ptsd-symptom-reduction", "supports")
     document = Document("Ketamine helps PTSD, see here.", [Block(0, 30, "paragraph")], "html",

@@ -70,7 +70,7 @@ _WORD_BEFORE = re.compile(r"(?<![\w.])([^\W\d_][\w'’.-]{0,30}+)\s$")
 # --- numbered lists ---------------------------------------------------------------------------------------------
 _LIST = re.compile(
     r"^[ \t#*_>\d.)]{0,12}(?:references(?: cited| list)?|reference list|bibliography|sources|literature(?: cited)?"
-    r"|works cited|citations|end ?notes|notes)[ \t:.*_#]{0,8}$",
+    r"|works cited|citations|end ?notes|notes)[ \t\r:.*_#]{0,8}$",
     re.IGNORECASE | re.MULTILINE,
 )
 _ITEM = re.compile(r"^[ \t>*-]{0,6}(?:\[\^?(\d{1,3})\][:.]?|(\d{1,3})[.)])[ \t]{1,8}(?=\S)", re.MULTILINE)
@@ -121,6 +121,8 @@ def find_references(
     spans: list[tuple[int, int]] = []  # in order, none over another
 
     def add(start: int, end: int, kind: str, value: str, initial: str = "", others: tuple[str, ...] = ()) -> None:
+        if document.text[start:end].count("(") > document.text[start:end].count(")"):
+            end += document.text[end : end + 1] == ")"  # "Feder and Charney (2021)"
         if _covered(spans, start, end):
             return
         insort(spans, (start, end))
@@ -230,7 +232,7 @@ def _items(document: Document) -> tuple[int, dict[int, str]]:
         starts = list(islice(_ITEM.finditer(text, heading.end()), 1000))
         for match, after in zip(starts, [*(m.start() for m in starts[1:]), len(text)], strict=False):
             words = text[match.end() : min(after, match.end() + 1500)]
-            items.setdefault(int(match[1] or match[2]), " ".join(words.split("\n\n")[0].split()))
+            items.setdefault(int(match[1] or match[2]), " ".join(re.split(r"\r?\n\r?\n", words)[0].split()))
         if not items and document.kind in ("html", "docx"):  # their lists have no numbers in the text
             for number, block in enumerate((b for b in document.blocks if b.start > heading.start()), 1):
                 words = " ".join(text[block.start : min(block.end, block.start + 1500)].split())

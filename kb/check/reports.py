@@ -98,12 +98,21 @@ class Report:
                 4 * j.overstated
                 + 3 * any(f.agrees is False for f in j.facts)
                 + 3 * (j.verdict == "contradicted")
+                + 3 * bool(self.miscited(j))
                 + len(j.overstating)
             )
 
         return sorted(
             ((n, j) for n, j in enumerate(self.judged) if weight(j)), key=lambda p: (-weight(p[1]), p[0])
         )
+
+    def miscited(self, j: Judged) -> str:
+        """What is wrong with a reference that the statement gives; "" if nothing is."""
+        start, end = j.statement.start, j.statement.end
+        given = [r for r in self.references if start <= r.start < end + 3 * r.text.startswith("[")]  # "... .[2]"
+        if any(r.retracted for r in given):
+            return "cites a retracted article"
+        return "cites a study that found otherwise" if any(r.disagrees for r in given) else ""
 
     def failures(self, kinds: list[str] | tuple[str, ...]) -> list[str]:
         """Those of `kinds` (keys of FAILURES) that the draft has, for a newsroom's pipeline."""
@@ -134,6 +143,8 @@ class Report:
             parts.append(
                 f"{s['facts_wrong']} disagree{'s' if s['facts_wrong'] == 1 else ''} with a fact on record"
             )
+        if bad := s["references_problem"]:
+            parts.append(f"{bad} reference{' is' if bad == 1 else 's are'} retracted or found otherwise")
         return "; ".join(parts) + "."
 
     # -- what people read -------------------------------------------------------------------------
@@ -413,7 +424,7 @@ def _text(report: Report, color: bool) -> list[str]:
     worst, more = report.worst()[:_FIX], len(report.worst()) - _FIX
     if worst:
         lines += ["", paint("Fix first", "1")]
-        lines += [f"  {n + 1}. {printable(_short(j.statement.text))} ({printable(_why(j))})" for n, j in worst]
+        lines += [f"  {n + 1}. {printable(_short(j.statement.text))} ({printable(_why(report, j))})" for n, j in worst]
         lines += [f"  and {more} more, below"] if more > 0 else []
     before = _shown_before(report)
     for number, j in enumerate(report.judged, 1):
@@ -475,7 +486,7 @@ def _markdown(report: Report) -> list[str]:
     if worst:
         lines += ["### Fix first", ""]
         lines += [
-            f"{place}. {_escape(_short(j.statement.text))} ({verdict_words(j).lower()})"
+            f"{place}. {_escape(_short(j.statement.text))} ({_escape(_why(report, j))})"
             for place, (_, j) in enumerate(worst, 1)
         ]
         lines += ["", f"and {more} more, below"] if more > 0 else []
@@ -702,7 +713,7 @@ def summary_html(report: Report) -> str:
     if worst:
         items = "".join(
             f'<li><a href="#s{n + 1}">{_e(_short(j.statement.text))}</a> '
-            f'<span class="kc-why">{_e(_why(j))}</span></li>'
+            f'<span class="kc-why">{_e(_why(report, j))}</span></li>'
             for n, j in worst
         )
         out.append(f'<h2>Fix first</h2><ol class="kc-fix">{items}</ol>')
@@ -715,12 +726,14 @@ def summary_html(report: Report) -> str:
     return "\n".join(part for part in out if part)
 
 
-def _why(j: Judged) -> str:
+def _why(report: Report, j: Judged) -> str:
     if j.overstating:
-        return "overstates: " + ", ".join(f"“{w}”" for w in j.overstating[:3])
-    if _wrong(j):
-        return "disagrees with the record"
-    return "says more than the evidence carries" if j.overstated else VERDICTS[j.verdict].lower()
+        words = "overstates: " + ", ".join(f"“{w}”" for w in j.overstating[:3])
+    elif _wrong(j):
+        words = "disagrees with the record"
+    else:
+        words = "says more than the evidence carries" if j.overstated else VERDICTS[j.verdict].lower()
+    return "; ".join(filter(None, (words, report.miscited(j))))
 
 
 def references_html(report: Report) -> str:
