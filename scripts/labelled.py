@@ -127,18 +127,19 @@ def read_examples() -> list[Labelled]:
     return out
 
 
-def read_written() -> list[Labelled]:
-    """Invented abstracts in our own words with their labels (tests/labels/written.jsonl): findings against a
-    claim, mixed ones, background that looks like a finding, and the claims for which few real labels exist.
+def read_invented(name: str) -> list[Labelled]:
+    """Invented abstracts in our own words with their labels: tests/labels/written.jsonl (the claims for which few
+    real labels exist), varied.jsonl (findings for and against told in many ways, comparisons, prevention, other
+    drugs, by several authors) or varied-heldback.jsonl (the same by another author, never fitted on).
     """
     out = []
-    for row in _lines(LABELS / "written.jsonl"):
+    for row in _lines(LABELS / f"{name}.jsonl"):
         title, *rest = row["sentences"]
         gold = {
             r["claim"]: (r["stance"], [normal(row["sentences"][i]) for i in r["sentences"]])
             for r in row["rows"]
         }
-        out.append(Labelled(row["id"], title, " ".join(rest), gold, "written"))
+        out.append(Labelled(row["id"], title, " ".join(rest), gold, name))
     return out
 
 

@@ -20,7 +20,7 @@ import sys
 import tempfile
 from collections import Counter
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -38,10 +38,7 @@ SHARES = {
     "strength": "strength",
     "verdict": "verdict acceptable",
 }
-WAYS = {
-    "draft": "cross-validated by draft: each read by weights fitted without it",
-    "author": "one author left out: read by weights fitted without its author (a stranger's draft)",
-}
+WAYS = {"author": "cross-validated: read by weights fitted without its author (a stranger's draft)"}
 TAUGHT = "examples"  # the author of worked examples, which are fitted on and never measured on
 
 
@@ -81,6 +78,9 @@ class Score:
     fp: int = 0
     fn: int = 0
 
+    def __add__(self, other: Score) -> Score:
+        return Score(self.tp + other.tp, self.fp + other.fp, self.fn + other.fn)
+
     @property
     def precision(self) -> float:
         return self.tp / (self.tp + self.fp) if self.tp + self.fp else 1.0
@@ -112,6 +112,9 @@ class Scores:
     drafts: int = 0
     errors: list[str] = field(default_factory=list)
 
+    def __add__(self, other: Scores) -> Scores:
+        return Scores(*(_sum(getattr(self, f.name), getattr(other, f.name)) for f in fields(Scores)))
+
     def as_dict(self) -> dict[str, Any]:
         return {
             "drafts": self.drafts,
@@ -121,6 +124,12 @@ class Scores:
             },
             "by_claim": {claim: s.as_dict() for claim, s in sorted(self.by_claim.items())},
         }
+
+
+def _sum(a: Any, b: Any) -> Any:
+    if isinstance(a, dict) and not isinstance(a, Counter):
+        return {key: a.get(key, Score()) + b.get(key, Score()) for key in {**a, **b}}
+    return a + b
 
 
 def _share(counts: Counter) -> float | None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import sqlite3
 import sys
 import tomllib
 from contextlib import closing
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -313,11 +313,10 @@ def test_the_figures_on_record_belong_to_the_drafts_and_words_that_are_here() ->
     module = scorer()
     record = module.crossed()
     assert record["fingerprint"] == module.fingerprint(), "run scripts/train_check"
-    for way in ("draft", "author"):
-        claims = record[way]["all"]["claims"]
-        assert claims["tp"] + claims["fn"] > 1500 and 0.5 < claims["precision"] < 1
+    claims = record["author"]["all"]["claims"]
+    assert claims["tp"] + claims["fn"] > 10_000 and 0.5 < claims["precision"] < 1
     strangers = record["author"]["author-1"]["claims"]
-    assert strangers["precision"] >= 0.75 and strangers["recall"] >= 0.70
+    assert strangers["precision"] >= 0.75 and strangers["recall"] >= 0.75
 
 
 # --- the learned reading ----------------------------------------------------------------------------------
@@ -375,19 +374,33 @@ def test_the_reason_of_a_claim_is_words_of_the_sentence_or_says_that_it_is_the_c
     assert checked > 300
 
 
-def test_weights_are_numbers_on_known_targets_and_small() -> None:
-    path = ROOT / "kb" / "check" / "model.json"
-    assert path.stat().st_size < 1_100_000
-    data = json.loads(path.read_text(encoding="utf-8"))
-    assert tuple(data["first"]["targets"][: len(CLAIMS)]) == CLAIMS
+def test_weights_are_tables_of_numbers_on_known_targets_and_small() -> None:
+    path = ROOT / "kb" / "check" / "model.npz"
+    assert path.stat().st_size < 1_500_000
     assert set(CLAIMS) == {claim.id for claim in load_claims()}
-    for name in ("first", "asserts", "strength", "overstated"):
-        head = data[name]
-        assert len(head["bias"]) == len(head["targets"])
-        for row in head["weights"].values():
-            assert all(0 <= t < len(head["targets"]) for t in row[::2]) and all(
-                isinstance(w, int) for w in row
-            )
+    with np.load(path, allow_pickle=False) as arrays:
+        for name, targets in (("first", len(CLAIMS) + 3), ("asserts", 2), ("strength", 3), ("overstated", 1)):
+            features = arrays[f"{name}.names"].tobytes().decode().split("\n")
+            assert len(set(features)) == len(features)
+            assert arrays[f"{name}.weights"].shape == (len(features), targets)
+            assert arrays[f"{name}.bias"].shape == (targets,)
+        for name in ("second", "over"):
+            values = arrays[f"{name}.names"].tobytes().decode().split("\n")
+            assert arrays[f"{name}.value"].max() < len(values)
+            trees, asked = arrays[f"{name}.value"].shape
+            assert arrays[f"{name}.bound"].shape == (trees, asked)
+            assert arrays[f"{name}.leaf"].shape == (trees, asked + 1)
+        assert all(0 < cut < 1 for cut in arrays["cuts"])
+
+
+def test_trees_ask_from_the_root_down() -> None:
+    """One tree of depth two by hand: is x above 1? if not: is y above 5? if so: is y above 7?"""
+    trees = learned.Trees(
+        ("x", "y"), 0.0, np.array([[0, 1, 1]]), np.array([[1.0, 5.0, 7.0]]), np.array([[-3.0, -1.0, 1.0, 3.0]])
+    )
+    rows = [{"x": 1.0, "y": 5.0}, {"y": 6.0}, {"x": 2.0}, {"x": 1.5, "y": 8.0}]
+    assert trees.chances(rows) == pytest.approx([learned.chance(z) for z in (-3, -1, 1, 3)])
+    assert trees.chances([]) == []
 
 
 def test_other_weights_are_used_only_while_asked_for() -> None:
@@ -483,6 +496,28 @@ def test_alarm_and_lives_saved_overstate_too(sentence: str, words: str) -> None:
 
 
 def test_what_others_promise_and_the_draft_sends_back_is_not_the_drafts_promise() -> None:
-    found = read("Ketamine clinics claim that ketamine cures PTSD, but it does not.", "")
-    assert not found.promises and found.rejects
+    for sentence in (
+        "Adverts promise that ketamine is a miracle cure for everyone with PTSD, but it is not.",
+        "“Ketamine cures PTSD for good” is untrue.",
+    ):
+        found = read(sentence, "")
+        assert not found.promises and found.rejects
+        assert {c.asserts for c in found.claims} == {"denial"}
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "It has never been proven that ketamine eases PTSD.", "No study has shown that ketamine prevents suicide.",
+        "There is no evidence that ketamine relieves depression for good.",
+    ],
+)  # fmt: skip
+def test_what_has_not_been_shown_is_denied_and_not_overstated(sentence: str) -> None:
+    found = read(sentence, "")
+    assert not found.promises and not found.overstating
     assert {c.asserts for c in found.claims} == {"denial"}
+
+
+def test_a_plain_sentence_behind_a_claim_makes_none() -> None:
+    text = OPENING + "Ketamine prevents PTSD in wounded soldiers. The weather was fine."
+    assert read_statements(read_text(text))[-1].claims == []

@@ -105,6 +105,24 @@ def test_held_back_labels_are_not_among_the_others():
     assert not ids["heldback"] & (ids["tuning"] | ids["cv"])
 
 
+@pytest.mark.parametrize("name", ["written", "varied", "varied-heldback"])
+def test_invented_abstracts_mark_sentences_that_are_there(name):
+    claims = {claim.id for claim in load_claims()}
+    rows = [json.loads(line) for line in (LABELS / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()]
+    for row in rows:
+        assert set(row) == {"id", "sentences", "rows"} and len(row["sentences"]) > 4
+        assert len({tag["claim"] for tag in row["rows"]}) == len(row["rows"])
+        for tag in row["rows"]:
+            assert tag["claim"] in claims and tag["stance"] in STANCES
+            assert 1 <= len(tag["sentences"]) <= 3 and max(tag["sentences"]) < len(row["sentences"])
+    assert len(labelled.read_invented(name)) == len({row["id"] for row in rows}) == len(rows)
+
+
+def test_invented_abstracts_held_back_are_not_fitted_on():
+    held = {item.abstract for item in labelled.read_invented("varied-heldback")}
+    assert not held & {item.abstract for name in ("written", "varied") for item in labelled.read_invented(name)}
+
+
 def test_without_the_labelled_texts_it_says_so(tmp_path):
     copy = tmp_path / "checkout"
     shutil.copytree(ROOT / "scripts", copy / "scripts")

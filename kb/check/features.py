@@ -1,6 +1,6 @@
 """What the learned reading of a draft looks at: named features of each sentence, its place and its context.
 
-A feature is a string; what it weighs is in model.json. Word families come from senses.toml, phrases and rules
+A feature is a string; what it weighs is in model.npz. Word families come from senses.toml, phrases and rules
 from lexicon.toml and rules.toml. The number of features of a sentence is bounded by its length, which
 statements.LONGEST_SENTENCE bounds, so that the work is proportional to the length of the draft.
 """

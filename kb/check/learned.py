@@ -1,9 +1,9 @@
 """The learned reading of a draft: which claims a sentence makes in its context, what it asserts of them.
 
-Logistic weights (model.json, written by scripts/train_check) over the features of kb.check.features. A first
-stage scores each sentence by itself; a second weighs, claim by claim, that score with those of the sentences
-around it and of the heading, so that "It usually does so within a day." is read with what stands before it.
-At run time this is plain Python over numbers in a file.
+Logistic weights (model.npz, written by scripts/train_check) over the features of kb.check.features. A first
+stage scores each sentence by itself; a second, small boosted trees, weighs claim by claim that score with those
+of the sentences around it and of the heading, so that "It usually does so within a day." is read with what
+stands before it. At run time all of them are tables of numbers in a file that numpy reads.
 """
 
 from __future__ import annotations
@@ -11,28 +11,40 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib.resources
-import json
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from kb.check.features import CLAIMS, Seen, look, plain
 from kb.check.lexicon import Hit
 
+Array = np.ndarray
+
 __all__ = [
+    "CUTS",
     "Head",
     "Model",
+    "SCALE",
+    "STRENGTHS",
     "Reading",
+    "Trees",
     "load_model",
     "over_values",
     "pair_features",
+    "possible",
     "read",
     "second_stage",
     "using",
 ]
 
+STRENGTHS = ("certain", "likely", "possible")
+CUTS = ("claim", "record", "overstated")
+SCALE = 100  # weights are kept as whole numbers of hundredths
 LOW = -6.0  # the score of a sentence that is not there
+_HOPELESS = -3.0  # a claim that neither the sentence nor what stands around it scores higher is not made
 _WINDOW = 6  # sentences back to which a heading's passage is looked at
 _MARKED = 3  # places in a sentence that are pointed at
 # Words that say nothing to a reader when they are given as a reason
@@ -51,32 +63,61 @@ _SOON, _SOONER = 0.75, 0.5
 _BACK = frozenset("it its this that these those they such the he she".split())
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
-    """Logistic weights of several yes-or-no targets: weights[feature] = [target, weight, target, ...]."""
+def _names(arrays: Mapping[str, Array], part: str) -> list[str]:
+    return arrays[f"{part}.names"].tobytes().decode().split("\n")
 
-    targets: tuple[str, ...]
-    bias: tuple[float, ...]
-    weights: dict[str, list[float]]
-    scale: float
+
+class Head:
+    """Logistic weights of several yes-or-no targets: a table of features by targets, in log odds."""
+
+    def __init__(self, names: Iterable[str], weights: Array, bias: Array) -> None:
+        self._row = {name: n for n, name in enumerate(names)}
+        self._weights, self._bias = weights, bias
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, Array], part: str) -> Head:
+        weights = arrays[f"{part}.weights"].astype(np.float32) / SCALE
+        return cls(_names(arrays, part), weights, arrays[f"{part}.bias"])
 
     def scores(self, features: Iterable[str]) -> list[float]:
         """One score a target, in units of log odds."""
-        sums = [0.0] * len(self.targets)
-        weights = self.weights
-        for name in features:
-            row = weights.get(name)
-            if row:
-                for at in range(0, len(row), 2):
-                    sums[row[at]] += row[at + 1]
-        return [b + s / self.scale for b, s in zip(self.bias, sums, strict=True)]
+        row = self._row
+        rows = [row[name] for name in features if name in row]
+        found: list[float] = (self._weights[rows].sum(axis=0) + self._bias).tolist()
+        return found
 
     def weight(self, feature: str, target: int) -> float:
-        row = self.weights.get(feature, ())
-        for at in range(0, len(row), 2):
-            if row[at] == target:
-                return row[at + 1] / self.scale
-        return 0.0
+        row = self._row.get(feature)
+        return 0.0 if row is None else float(self._weights[row, target])
+
+
+class Trees:
+    """Boosted trees of one depth. A tree asks in each node whether a value is above a threshold; nodes are in
+    the order of a heap (below node k stand 2k + 1, for no, and 2k + 2), leaves follow from left to right.
+    """
+
+    def __init__(self, names: Iterable[str], base: float, value: Array, bound: Array, leaf: Array) -> None:
+        """`value` (place in `names`) and `bound` hold a row of nodes for each tree, `leaf` a row of its leaves."""
+        self.names, self.base = tuple(names), base
+        self._value, self._bound, self._leaf = value.astype(np.intp), bound, leaf
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, Array], part: str) -> Trees:
+        value, bound, leaf = (arrays[f"{part}.{name}"] for name in ("value", "bound", "leaf"))
+        return cls(_names(arrays, part), float(arrays[f"{part}.base"]), value, bound, leaf)
+
+    def chances(self, rows: list[dict[str, float]]) -> list[float]:
+        """The probability of yes for each row of named values; one that is not named is 0."""
+        if not rows:
+            return []
+        values = np.array([[row.get(name, 0.0) for name in self.names] for row in rows])
+        at = np.zeros((len(rows), len(self._leaf)), dtype=np.intp)
+        tree, row = np.arange(len(self._leaf)), np.arange(len(rows))[:, None]
+        while at[0, 0] < self._value.shape[1]:
+            above = values[row, self._value[tree, at]] > self._bound[tree, at]
+            at = 2 * at + 1 + above
+        scores = self._leaf[tree, at - self._value.shape[1]].sum(axis=1) + self.base
+        return [chance(score) for score in scores.tolist()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,35 +125,36 @@ class Model:
     """All weights. `cuts`: the probability from which a claim, an overstatement or a record counts."""
 
     first: Head
-    second: dict[str, float]
     asserts: Head
     strength: Head
     overstated: Head
-    over: dict[str, float]
+    second: Trees
+    over: Trees
     cuts: dict[str, float]
 
     @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> Model:
-        def head(d: dict[str, Any]) -> Head:
-            return Head(tuple(d["targets"]), tuple(d["bias"]), d["weights"], d["scale"])
+    def from_arrays(cls, arrays: Mapping[str, Array]) -> Model:
+        """From the arrays of model.npz: of a head "names" (text, a name a line, as bytes), "weights" (whole numbers,
+        of 1 / SCALE) and "bias"; of trees "names", "value", "bound", "leaf", "base"; "cuts" in the order of CUTS.
+        """
 
-        return cls(
-            head(data["first"]), data["second"], head(data["asserts"]), head(data["strength"]),
-            head(data["overstated"]), data["over"], data["cuts"],
-        )  # fmt: skip
+        heads = [Head.from_arrays(arrays, part) for part in ("first", "asserts", "strength", "overstated")]
+        trees = [Trees.from_arrays(arrays, part) for part in ("second", "over")]
+        return cls(*heads, *trees, dict(zip(CUTS, arrays["cuts"].tolist(), strict=True)))
 
 
 @functools.lru_cache(maxsize=1)
 def _shipped() -> Model:
-    text = importlib.resources.files("kb.check").joinpath("model.json").read_text(encoding="utf-8")
-    return Model.from_dict(json.loads(text))
+    with importlib.resources.files("kb.check").joinpath("model.npz").open("rb") as file:
+        with np.load(file, allow_pickle=False) as arrays:
+            return Model.from_arrays(arrays)
 
 
 _instead: list[Model | None] = []
 
 
 def load_model() -> Model | None:
-    """The weights in use: those of model.json, unless `using` says otherwise; None: rules alone read."""
+    """The weights in use: those of model.npz, unless `using` says otherwise; None: rules alone read."""
     return _instead[-1] if _instead else _shipped()
 
 
@@ -156,10 +198,38 @@ def read(statements: list[Any], quiet: list[bool]) -> list[Reading | None]:
         return [None] * len(statements)
     seen = look(statements)
     scores = [model.first.scores([*here.own, *here.around]) for here in seen]
-    found: list[Reading | None] = []
-    for n, (s, here) in enumerate(zip(statements, seen, strict=True)):
-        found.append(None if quiet[n] else _one(model, statements, seen, scores, n, s, here))
-    return found
+    rows = [
+        (n, place)
+        for n in range(len(seen))
+        if not quiet[n]
+        for place in range(len(CLAIMS))
+        if possible(seen, scores, n, place)
+    ]
+    chances = model.second.chances([second_stage(statements, seen, scores, n, place) for n, place in rows])
+    made: dict[int, dict[str, float]] = {}
+    for (n, place), probability in zip(rows, chances, strict=True):
+        if probability >= model.cuts["claim"]:
+            made.setdefault(n, {})[CLAIMS[place]] = probability
+    loud = [n for n in range(len(seen)) if not quiet[n]]
+    values = []
+    for n in loud:
+        best = CLAIMS[max(range(len(CLAIMS)), key=scores[n].__getitem__)]
+        said = model.asserts.scores(pair_features(statements, seen, n, best))
+        first = model.overstated.scores([*seen[n].own, *seen[n].around, *seen[n].scoped])[0]
+        values.append(over_values(statements[n], seen[n], scores[n], first, said))
+    over = dict(zip(loud, model.over.chances(values), strict=True))
+    return [
+        None if quiet[n] else _one(model, statements, seen, scores, n, made.get(n, {}), over[n])
+        for n in range(len(seen))
+    ]
+
+
+def possible(seen: list[Seen], scores: list[list[float]], n: int, place: int) -> bool:
+    """Whether a sentence may make a claim at all: its words score it, or the sentences that it may hang on."""
+    here = seen[n]
+    near = range(max(0, min(here.section, n - 1), n - _WINDOW), n + 1)
+    heading = scores[here.heading][place] if here.heading >= 0 else LOW
+    return heading > _HOPELESS or any(scores[k][place] > _HOPELESS for k in near)
 
 
 def _one(
@@ -168,18 +238,13 @@ def _one(
     seen: list[Seen],
     scores: list[list[float]],
     n: int,
-    s: Any,
-    here: Seen,
+    made: dict[str, float],
+    over: float,
 ) -> Reading:
+    s, here = statements[n], seen[n]
     claims: dict[str, tuple[str, float]] = {}
     words: dict[str, list[Hit]] = {}
-    for place, claim in enumerate(CLAIMS):
-        if scores[n][place] < -5.5:
-            continue  # nothing in the context lifts a claim from there
-        values = second_stage(statements, seen, scores, n, place)
-        probability = chance(sum(model.second.get(name, 0.0) * value for name, value in values.items()))
-        if probability < model.cuts["claim"]:
-            continue
+    for claim, probability in made.items():
         denial, question = model.asserts.scores(pair_features(statements, seen, n, claim))
         asserts = "claim"
         if max(denial, question) > 0:
@@ -187,14 +252,9 @@ def _one(
         if asserts == "denial" and "notnegation" in s.hits and s.hits["notnegation"][0].start == 0:
             asserts = "claim"  # "Not only does it help …"
         claims[claim] = ("question" if s.question else asserts, probability)
-        words[claim] = _telling(model.first, place, s.words, here)
+        words[claim] = _telling(model.first, CLAIMS.index(claim), s.words, here)
     strengths = model.strength.scores(here.own)
-    strength = model.strength.targets[max(range(len(strengths)), key=strengths.__getitem__)]
-    best = CLAIMS[max(range(len(CLAIMS)), key=scores[n].__getitem__)]
-    said = model.asserts.scores(pair_features(statements, seen, n, best))
-    first = model.overstated.scores([*here.own, *here.around, *here.scoped])[0]
-    values = over_values(s, here, scores[n], first, said)
-    over = chance(sum(model.over.get(name, 0.0) * value for name, value in values.items()))
+    strength = STRENGTHS[max(range(len(strengths)), key=strengths.__getitem__)]
     marked: list[tuple[Hit, str]] = []
     promises = False
     known = {w.kind for w in s.overstating}
@@ -211,35 +271,23 @@ def second_stage(
     s, here, own = statements[n], seen[n], scores[n]
     others = [z for k, z in enumerate(own[: len(CLAIMS)]) if k != place]
     z, top = own[place], max(others)
-    any_claim = own[len(CLAIMS)]
     before = [scores[n - back][place] if n >= back else LOW for back in (1, 2, 3)]
     last = scores[n - 1] if n else [LOW] * len(own)
     after = scores[here.after] if here.after >= 0 else [LOW] * len(own)
     start = max(here.section, n - _WINDOW)
     passage = max((scores[k][place] for k in range(start, n)), default=LOW)
     heading = scores[here.heading][place] if here.heading >= 0 else LOW
-    p, carried = chance(z), chance(max(before[0], passage))
-    points_back = float(s.words[0] in _BACK or len(s.words) < 7)
     ruled = any(c.claim == CLAIMS[place] for c in s.claims)
-    claim = CLAIMS[place]
     return {
-        "bias": 1.0, f"is:{claim}": 1.0, "own": z, f"own:{claim}": z, "p": p, "any": any_claim,
-        "p any": chance(any_claim), "p*any": p * chance(any_claim), "record": chance(own[len(CLAIMS) + 1]),
-        "over": chance(own[len(CLAIMS) + 2]), "over*p": chance(own[len(CLAIMS) + 2]) * p,
-        "over*lead": chance(own[len(CLAIMS) + 2]) * (z >= top),
-        "carried*over": chance(own[len(CLAIMS) + 2]) * carried,
-        "best other": max(top, LOW), "lead": max(-8.0, min(8.0, z - top)),
-        "p other": chance(top), "p*other": p * chance(top),
-        "before": max(before[0], LOW), "p before": chance(before[0]), "p before 2": chance(before[1]),
-        "p before 3": chance(before[2]), "before any": chance(last[len(CLAIMS)]),
-        "before leads": float(before[0] > LOW and before[0] >= max(last[: len(CLAIMS)])),
-        "p after": chance(after[place]), "after any": chance(after[len(CLAIMS)]),
-        "p heading": chance(heading), "p passage": chance(passage),
-        "carried*any": carried * chance(any_claim), "carried*back": carried * points_back,
-        "carried*question": carried * s.question, "heading*any": chance(heading) * chance(any_claim),
-        "back": points_back, "question": float(s.question), "bullet": float(s.kind == "bullet"),
-        "ruled": float(ruled), "ruled other": float(bool(s.claims) and not ruled),
-        "length": min(len(s.words), 40) / 40, "place": min(n, 40) / 40,
+        f"is {CLAIMS[place]}": 1.0, "own": z, "any claim": own[len(CLAIMS)],
+        "record": own[len(CLAIMS) + 1], "overstated": own[len(CLAIMS) + 2], "best other": top, "lead": z - top,
+        "before 1": before[0], "before 2": before[1], "before 3": before[2],
+        "any before": last[len(CLAIMS)], "lead before": before[0] - max(last[: len(CLAIMS)]),
+        "after": after[place], "any after": after[len(CLAIMS)], "heading": heading, "passage": passage,
+        "carried": max(before[0], passage), "points back": float(s.words[0] in _BACK or len(s.words) < 7),
+        "question": float(s.question), "bullet": float(s.kind == "bullet"), "ruled": float(ruled),
+        "ruled other": float(bool(s.claims) and not ruled), "length": float(min(len(s.words), 40)),
+        "place": float(min(n, 40)),
     }  # fmt: skip
 
 
@@ -247,19 +295,13 @@ def over_values(s: Any, here: Seen, scores: list[float], first: float, said: lis
     """The values that decide on overstatement: the words' own score, whether a word list or a family of
     praise names them, whether the sentence makes a claim, and whether it asserts it or sends it back.
     """
-    families = sum(name in here.senses for name in _KINDS)
     negated = any(f"{tag}:{name}" in here.scoped for tag in ("ng", "db") for name in _KINDS)
-    p, denial, question = chance(first), chance(said[0]), chance(said[1])
-    known = float(bool(s.overstating))
-    risks = float(max(scores[: len(CLAIMS)]) in scores[len(CLAIMS) - 2 : len(CLAIMS)])
     return {
-        "bias": 1.0, "own": first, "p": p, "known": known, "known*p": known * p,
-        "families": min(families, 3) / 3,
-        "families*p": p * (families > 0), "any": chance(scores[len(CLAIMS)]),
-        "p*any": p * chance(scores[len(CLAIMS)]),
-        "denial": denial, "denial*p": denial * p, "denial*risks": denial * risks, "question": question,
-        "asked": float(s.question), "negated": float(negated), "negated*known": negated * known,
-        "record": chance(scores[len(CLAIMS) + 1]), "first": chance(scores[len(CLAIMS) + 2]),
+        "own": first, "known": float(len(s.overstating)), "any claim": scores[len(CLAIMS)],
+        "families": float(sum(name in here.senses for name in _KINDS)), "best": max(scores[: len(CLAIMS)]),
+        "risks": max(scores[len(CLAIMS) - 2 : len(CLAIMS)]), "denial": said[0], "question": said[1],
+        "asked": float(s.question), "negated": float(negated), "record": scores[len(CLAIMS) + 1],
+        "first": scores[len(CLAIMS) + 2], "length": float(min(len(s.words), 40)),
     }  # fmt: skip
 
 

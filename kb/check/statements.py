@@ -379,6 +379,14 @@ _FLAT_DENIAL = re.compile(
 _NOT_TOLERATED = re.compile(
     r"\b(?:poorly|badly|not(?:\s\w+)?\swell)\stolerated\b|\b(?:is|are|was)\snot\ssafe\b", re.IGNORECASE
 )
+# What nobody has shown is denied; with a turn ("but") behind it, not all of the sentence is.
+_UNPROVEN = re.compile(
+    r"\b(?:(?:never|not|n['’]t)(?: yet)?(?: been)? (?:proven|proved|shown|demonstrated|established)(?: that| to)\b"
+    r"|(?:there is |there's )?no (?:\w+ ){0,2}(?:proof|evidence) (?:that|for the claim that)\b"
+    r"|no (?:\w+ ){0,3}(?:study|trial|research|researcher)s? (?:has|have) (?:ever |yet )?(?:proven|proved|shown|demonstrated)\b)",
+    re.IGNORECASE,
+)
+_TURN = re.compile(r"\b(?:but|although|though|yet it|while|whereas|until|unless|only)\b", re.IGNORECASE)
 # A claim of others that is sent back: "Clinics say that it cures PTSD, but it does not."
 _SENT_BACK = re.compile(
     r"[\"”’'],? (?:which |that )?(?:is|are|was|were) (?:\w+ )?(?:false|untrue|not true|wrong)\b"
@@ -415,6 +423,9 @@ def _corrected(s: Statement) -> None:
         denied.add("nmda-antagonism")
     elif _OTHER_RECEPTOR.search(s.text) and not _NMDA.search(s.text):
         s.claims = [c for c in s.claims if c.claim != "nmda-antagonism" or c.asserts != "claim"]
+    if _UNPROVEN.search(s.text) and not _TURN.search(s.text) and not s.question:
+        s.promises, s.overstating = False, []
+        denied |= {c.claim for c in s.claims}
     if s.promises and _SENT_BACK.search(s.text):
         s.rejects, s.promises, s.overstating = True, False, []
         denied |= {c.claim for c in s.claims}

@@ -16,7 +16,7 @@ from kb.tagging.facets import Dose, Facets, read_facets
 from kb.tagging.language import language
 from kb.tagging.sentences import SECTIONS, Sentence, split
 
-TAGGER_VERSION = "2026.11.3"
+TAGGER_VERSION = "2026.11.4"
 _BATCH = 128
 LOW_CONFIDENCE = 0.55  # tags below this go to the review list: about every second of them is wrong
 
