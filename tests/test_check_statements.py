@@ -497,6 +497,7 @@ def test_alarm_and_lives_saved_overstate_too(sentence: str, words: str) -> None:
 
 def test_what_others_promise_and_the_draft_sends_back_is_not_the_drafts_promise() -> None:
     for sentence in (
+        "Ketamine clinics claim that ketamine cures PTSD, but it does not.",
         "Adverts promise that ketamine is a miracle cure for everyone with PTSD, but it is not.",
         "“Ketamine cures PTSD for good” is untrue.",
     ):

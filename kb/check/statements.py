@@ -383,7 +383,8 @@ _NOT_TOLERATED = re.compile(
 _UNPROVEN = re.compile(
     r"\b(?:(?:never|not|n['’]t)(?: yet)?(?: been)? (?:proven|proved|shown|demonstrated|established)(?: that| to)\b"
     r"|(?:there is |there's )?no (?:\w+ ){0,2}(?:proof|evidence) (?:that|for the claim that)\b"
-    r"|no (?:\w+ ){0,3}(?:study|trial|research|researcher)s? (?:has|have) (?:ever |yet )?(?:proven|proved|shown|demonstrated)\b)",
+    r"|no (?:\w+ ){0,3}(?:study|trial|research|researcher)s? (?:has|have) (?:ever |yet )?"
+    r"(?:proven|proved|shown|demonstrated)\b)",
     re.IGNORECASE,
 )
 _TURN = re.compile(r"\b(?:but|although|though|yet it|while|whereas|until|unless|only)\b", re.IGNORECASE)
@@ -445,8 +446,9 @@ _REPORTED = re.compile(r"[\"“]|\b(?:says?|said|saying|wrote|told|verdict|claim
 def _promises(s: Statement, reading: learned.Reading) -> None:
     """Whether the words promise too much is the model's to say; which ones, first the word list's."""
     own = not _REPORTED.search(s.text)
+    sent_back = bool(s.overstating and _SENT_BACK.search(s.text))  # then a caution: see _corrected
     kept = [w for w in s.overstating if w.kind in _ALWAYS or (own and w.kind in _ALWAYS_OWN)]
-    s.promises = bool(kept) or (reading.promises and not s.question)
+    s.promises = bool(kept) or sent_back or (reading.promises and not s.question)
     if reading.promises and not s.question:
         kept = s.overstating
         if not kept:
