@@ -401,6 +401,7 @@ def test_trees_ask_from_the_root_down() -> None:
     rows = [{"x": 1.0, "y": 5.0}, {"y": 6.0}, {"x": 2.0}, {"x": 1.5, "y": 8.0}]
     assert trees.chances(rows) == pytest.approx([learned.chance(z) for z in (-3, -1, 1, 3)])
     assert trees.chances([]) == []
+    assert trees.chances(rows * 700) == pytest.approx(trees.chances(rows) * 700)  # many are read in blocks
 
 
 def test_other_weights_are_used_only_while_asked_for() -> None:
@@ -522,3 +523,33 @@ def test_what_has_not_been_shown_is_denied_and_not_overstated(sentence: str) -> 
 def test_a_plain_sentence_behind_a_claim_makes_none() -> None:
     text = OPENING + "Ketamine prevents PTSD in wounded soldiers. The weather was fine."
     assert read_statements(read_text(text))[-1].claims == []
+
+
+@pytest.mark.parametrize(
+    ("sentence", "claims"),
+    [
+        (
+            "Ketamine therapy is a safe, fast and effective way to treat depression and PTSD.",
+            "safety-tolerability rapid-onset antidepressant-effect ptsd-symptom-reduction",
+        ),
+        ("Ketamine is a safe and effective treatment for depression.", "safety-tolerability antidepressant-effect"),
+        ("Ketamine infusions offer fast, lasting relief from PTSD.", "rapid-onset durability ptsd-symptom-reduction"),
+        ("Ketamine blocks NMDA receptors and increases BDNF.", "nmda-antagonism bdnf"),
+        ("Ketamine has been shown to rapidly reduce suicidal thoughts.", "rapid-onset suicidality-reduction"),
+    ],
+)
+def test_stock_phrases_give_every_claim_that_they_make(sentence: str, claims: str) -> None:
+    assert {c.claim for c in read(sentence, "").claims} == set(claims.split())
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "PTSD affects about six in every hundred Americans.",
+        "One in every ten people with PTSD is given ketamine for pain.",
+        "Nor has ketamine been shown in studies to prevent suicide.",
+    ],
+)
+def test_a_share_of_people_or_a_lack_of_proof_promises_nothing(sentence: str) -> None:
+    found = read(sentence)
+    assert not found.promises and not found.overstating

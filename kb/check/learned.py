@@ -42,10 +42,11 @@ __all__ = [
 
 STRENGTHS = ("certain", "likely", "possible")
 CUTS = ("claim", "record", "overstated")
-SCALE = 100  # weights are kept as whole numbers of hundredths
+SCALE = 50  # weights are kept as whole numbers of fiftieths
 LOW = -6.0  # the score of a sentence that is not there
 _HOPELESS = -3.0  # a claim that neither the sentence nor what stands around it scores higher is not made
 _WINDOW = 6  # sentences back to which a heading's passage is looked at
+_BLOCK = 1000  # rows that the trees take at a time: memory does not grow with the draft
 _MARKED = 3  # places in a sentence that are pointed at
 # Words that say nothing to a reader when they are given as a reason
 _EMPTY = frozenset(
@@ -56,10 +57,9 @@ _EMPTY = frozenset(
         "in of to"
     ).split()
 )
-# Of the cut: a word that the word list knows to overstate is believed sooner, still sooner where the labelled
-# drafts hold hardly any of its kind.
-_SELDOM = frozenset(("intensity", "promotion", "riskfree"))
-_SOON, _SOONER = 0.75, 0.5
+# Of the cut: a word that the word list knows to overstate is believed sooner where the labelled drafts hold hardly
+# any of its kind.
+_SELDOM, _SOONER = frozenset(("intensity", "magnitude", "promotion", "riskfree")), 0.7
 _BACK = frozenset("it its this that these those they such the he she".split())
 
 
@@ -108,16 +108,21 @@ class Trees:
 
     def chances(self, rows: list[dict[str, float]]) -> list[float]:
         """The probability of yes for each row of named values; one that is not named is 0."""
-        if not rows:
-            return []
+        return [
+            chance(score)
+            for first in range(0, len(rows), _BLOCK)
+            for score in self._scores(rows[first : first + _BLOCK]).tolist()
+        ]
+
+    def _scores(self, rows: list[dict[str, float]]) -> Array:
         values = np.array([[row.get(name, 0.0) for name in self.names] for row in rows])
         at = np.zeros((len(rows), len(self._leaf)), dtype=np.intp)
         tree, row = np.arange(len(self._leaf)), np.arange(len(rows))[:, None]
         while at[0, 0] < self._value.shape[1]:
             above = values[row, self._value[tree, at]] > self._bound[tree, at]
             at = 2 * at + 1 + above
-        scores = self._leaf[tree, at - self._value.shape[1]].sum(axis=1) + self.base
-        return [chance(score) for score in scores.tolist()]
+        scores: Array = self._leaf[tree, at - self._value.shape[1]].sum(axis=1) + self.base
+        return scores
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,7 +263,7 @@ def _one(
     marked: list[tuple[Hit, str]] = []
     promises = False
     known = {w.kind for w in s.overstating}
-    if over >= model.cuts["overstated"] * (_SOONER if known & _SELDOM else _SOON if known else 1.0):
+    if over >= model.cuts["overstated"] * (_SOONER if known & _SELDOM else 1.0):
         promises, marked = True, _overstating(model.overstated, s.words, here)
     record = chance(scores[n][len(CLAIMS) + 1]) >= model.cuts["record"]
     return Reading(claims, record, strength, over, words, promises, marked)

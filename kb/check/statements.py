@@ -379,9 +379,16 @@ _FLAT_DENIAL = re.compile(
 _NOT_TOLERATED = re.compile(
     r"\b(?:poorly|badly|not(?:\s\w+)?\swell)\stolerated\b|\b(?:is|are|was)\snot\ssafe\b", re.IGNORECASE
 )
+_NOT_FAST = re.compile(
+    r"\b(?:(?:does|do|did|will|can|could)(?:\snot|n['’]t)|cannot|never|fails? to)\s(?:\w+\s)?"
+    r"(?:act|work|start|begin|help|kick in|take effect|bring relief)s?\b(?:\s\w+){0,4}?\s"
+    r"(?:(?:with)?in (?:\w+ ){0,2}(?:minutes|hours|days?)|fast|quickly|rapidly|right away|at once|the same day)\b",
+    re.IGNORECASE,
+)
 # What nobody has shown is denied; with a turn ("but") behind it, not all of the sentence is.
 _UNPROVEN = re.compile(
-    r"\b(?:(?:never|not|n['’]t)(?: yet)?(?: been)? (?:proven|proved|shown|demonstrated|established)(?: that| to)\b"
+    r"\b(?:(?:never|not|n['’]t|nor (?:has|have|is|was) (?:\w+ ){1,2}?)(?: yet)?(?: ?been)? "
+    r"(?:proven|proved|shown|demonstrated|established)(?: \w+){0,3}?(?: that| to)\b"
     r"|(?:there is |there's )?no (?:\w+ ){0,2}(?:proof|evidence) (?:that|for the claim that)\b"
     r"|no (?:\w+ ){0,3}(?:study|trial|research|researcher)s? (?:has|have) (?:ever |yet )?"
     r"(?:proven|proved|shown|demonstrated)\b)",
@@ -420,6 +427,8 @@ def _corrected(s: Statement) -> None:
             s.promises = s.promises and bool(s.overstating)
         if _NOT_TOLERATED.search(s.text):
             denied.add("safety-tolerability")
+        if _NOT_FAST.search(s.text):
+            denied.add("rapid-onset")
     if _NOT_NMDA.search(s.text):
         denied.add("nmda-antagonism")
     elif _OTHER_RECEPTOR.search(s.text) and not _NMDA.search(s.text):
@@ -440,6 +449,8 @@ def _reason(s: Statement, hits: list[Hit]) -> str:
 
 # Kinds of words that promise too much even where the model finds nothing; the last two not in reported speech
 _ALWAYS, _ALWAYS_OWN = frozenset(("comparative",)), frozenset(("alarm", "suicide"))
+# A "could" takes the edge off praise: "It could become a game changer."
+_SOFTENED = re.compile(r"\b(?:could|may|might)\s(?:\w+\s)?(?:become|be|prove|turn out)\b", re.IGNORECASE)
 _REPORTED = re.compile(r"[\"“]|\b(?:says?|said|saying|wrote|told|verdict|claims?|warns?)\b", re.IGNORECASE)
 
 
@@ -448,8 +459,9 @@ def _promises(s: Statement, reading: learned.Reading) -> None:
     own = not _REPORTED.search(s.text)
     sent_back = bool(s.overstating and _SENT_BACK.search(s.text))  # then a caution: see _corrected
     kept = [w for w in s.overstating if w.kind in _ALWAYS or (own and w.kind in _ALWAYS_OWN)]
-    s.promises = bool(kept) or sent_back or (reading.promises and not s.question)
-    if reading.promises and not s.question:
+    told = reading.promises and not s.question and (bool(s.overstating) or not _SOFTENED.search(s.text))
+    s.promises = bool(kept) or sent_back or told
+    if told:
         kept = s.overstating
         if not kept:
             for hit, kind in reading.overstating:
