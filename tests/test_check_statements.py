@@ -553,3 +553,10 @@ def test_stock_phrases_give_every_claim_that_they_make(sentence: str, claims: st
 def test_a_share_of_people_or_a_lack_of_proof_promises_nothing(sentence: str) -> None:
     found = read(sentence)
     assert not found.promises and not found.overstating
+
+
+def test_these_treatments_are_the_others_where_the_sentence_before_names_others() -> None:
+    others = "Usual therapies for PTSD include sertraline and exposure therapy. "
+    text = OPENING + others + "These treatments take time, and some people with PTSD get little relief. "
+    found = read_statements(read_text(text + "Ketamine eases PTSD within hours."))[-3:]
+    assert [bool(s.claims) for s in found] == [False, False, True]

@@ -59,7 +59,7 @@ _EMPTY = frozenset(
 )
 # Of the cut: a word that the word list knows to overstate is believed sooner where the labelled drafts hold hardly
 # any of its kind.
-_SELDOM, _SOONER = frozenset(("intensity", "magnitude", "promotion", "riskfree")), 0.7
+_SELDOM, _SOONER = frozenset(("intensity", "magnitude", "promotion", "riskfree")), 0.5
 _BACK = frozenset("it its this that these those they such the he she".split())
 
 

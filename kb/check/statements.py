@@ -353,6 +353,9 @@ def _learned(statements: list[Statement]) -> None:
             continue
         ruled = {c.claim: c for c in s.claims}
         s.claims = []
+        if s.focus == "rival" and "drug" not in s.hits and _THE_OTHERS.match(s.text):
+            s.promises, s.overstating = False, []
+            continue
         for claim, (asserts, _) in reading.claims.items():
             known = ruled.get(claim)
             if known is None or known.asserts != asserts:
@@ -367,6 +370,11 @@ def _learned(statements: list[Statement]) -> None:
             s.strength, s.promises, s.overstating = "possible", False, []
 
 
+# "These treatments take time to work." behind a sentence about others
+_THE_OTHERS = re.compile(
+    r"(?:these|those|such|both|all of these)\s(?:\w+\s)?(?:treatment|therap|drug|medic|pill|tablet|option|approach)",
+    re.IGNORECASE,
+)
 # What plain words settle, whatever the weights say: "Ketamine does not relieve depression."
 _FLAT_DENIAL = re.compile(
     r"\b(?:(?:ketamine|esketamine|spravato|it|they|infusions?|the (?:drug|treatment|spray|medicine))\s"
@@ -722,7 +730,7 @@ def _about(s: Statement, context: _Context) -> tuple[bool, bool]:
 
 def _vague(words: list[str]) -> bool:
     return words[0] in ("these", "those", "this", "the", "such") and words[-1].startswith(
-        ("treatment", "drug", "medic")
+        ("treatment", "drug", "medic", "therap", "pill", "tablet", "option")
     )
 
 
