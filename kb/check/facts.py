@@ -219,8 +219,7 @@ def _apply(rule: _Rule, fact: Fact, s: Statement, hits: dict[str, list[Hit]]) ->
         if match is None:
             return None
         if rule.needs:
-            agrees = True if rule.needs in hits else False
-            return FactMade(fact, agrees, False, words, match.text)
+            return FactMade(fact, _in_its_time(rule.needs, hits), False, words, match.text)
         return FactMade(fact, _MEANS[rule.says], False, words, match.text)
     if rule.prevalence:
         if not percents or not ({"lifetime", "currently"} & hits.keys()) or s.reports_a_study:
@@ -270,6 +269,13 @@ def _apply(rule: _Rule, fact: Fact, s: Statement, hits: dict[str, list[Hit]]) ->
         and (s.strength == "certain" or s.promises)
     )
     return FactMade(fact, agrees, too_much, words)
+
+
+def _in_its_time(needs: str, hits: dict[str, list[Hit]]) -> bool | None:
+    """Whether a figure is said of the time that it holds for, a lifetime or now; None where no time is named."""
+    if needs in hits:
+        return True
+    return False if {"lifetime", "currently"} & hits.keys() else None
 
 
 def _number(word: str) -> float:
