@@ -30,6 +30,9 @@ RULE_TEXT = (
     "human study for or both ways: consistently against. Anything else, a tie included: mixed. A finding "
     "that points both ways counts half for and half against. Where weaker studies were added, the verdict is "
     "'mixed' if the strongest kind points the other way than the sum.",
+    "Most tags are made automatically, and automatic reading misses many findings that go against a claim or point "
+    "both ways. So 'consistent' is said only where reviewers have labelled every finding that it speaks of; "
+    "otherwise the verdict is 'mostly', even if no finding on the other side was recognised.",
     "A systematic review counts as one finding even though it pools trials that may be counted too. Counting is "
     "not a meta-analysis: it says which way studies point, not how large an effect is. No GRADE rating is "
     "computed; that takes people's judgement of bias, precision and directness.",
@@ -80,6 +83,8 @@ VERDICTS = {
     "consistently-against": "Consistently against",
     "too-little": "Too little evidence",
 }
+# What a verdict that needs reviewers' labels becomes without them
+_MOSTLY = {"consistent-support": "mostly-support", "consistently-against": "mostly-against"}
 
 
 def tier_of(study_design: str | None) -> str:
@@ -94,12 +99,16 @@ def level_of(study_design: str | None) -> int | None:
 
 @dataclass(frozen=True)
 class Count:
-    """`n` articles with one stance in one tier."""
+    """`n` articles with one stance in one tier. `automatic`: tagged by the tagger, not labelled by a reviewer;
+    `unsure`: and the tagger was not sure.
+    """
 
     stance: str
     tier: str
     retracted: bool = False
     n: int = 1
+    automatic: bool = False
+    unsure: bool = False
 
 
 @dataclass
@@ -110,6 +119,8 @@ class TierTally:
     supports: int = 0
     mixed: int = 0
     contradicts: int = 0
+    automatic: int = 0
+    unsure: int = 0
 
     @property
     def total(self) -> int:
@@ -144,7 +155,9 @@ class TierTally:
 
 @dataclass
 class Weighed:
-    """The evidence on one claim. `tiers` holds the counted tiers that have findings, strongest first."""
+    """The evidence on one claim. `tiers` holds the counted tiers that have findings, strongest first; `agree`:
+    every finding that the verdict speaks of was read as pointing the same way.
+    """
 
     verdict: str = "too-little"
     label: str = VERDICTS["too-little"]
@@ -155,6 +168,7 @@ class Weighed:
     background: int = 0
     retracted: int = 0
     words: str = ""
+    agree: bool = False
 
     @property
     def supports(self) -> int:
@@ -172,6 +186,16 @@ class Weighed:
     def total(self) -> int:
         """Counted findings."""
         return self.supports + self.mixed + self.contradicts
+
+    @property
+    def automatic(self) -> int:
+        """Counted findings that no reviewer has labelled."""
+        return sum(t.automatic for t in self.tiers)
+
+    @property
+    def unsure(self) -> int:
+        """Counted findings that no reviewer has labelled and that the tagger was not sure of."""
+        return sum(t.unsure for t in self.tiers)
 
 
 def weigh(counts: Iterable[Count]) -> Weighed:
@@ -191,6 +215,8 @@ def weigh(counts: Iterable[Count]) -> Weighed:
             result.retracted += count.n
         else:
             setattr(tally, count.stance, getattr(tally, count.stance) + count.n)
+            tally.automatic += count.n if count.automatic else 0
+            tally.unsure += count.n if count.unsure else 0
     result.tiers = [t for t in tallies.values() if t.tier.counted and t.total]
     result.reviews = tallies["review"] if tallies["review"].total else None
     result.unclassified = tallies["unclassified"] if tallies["unclassified"].total else None
@@ -201,6 +227,9 @@ def weigh(counts: Iterable[Count]) -> Weighed:
         chosen.append(tally)
         if sum(t.total for t in chosen) >= ENOUGH:
             result.verdict = _verdict(chosen, [t for t in base if t not in chosen])
+            result.agree = result.verdict in _MOSTLY
+            if any(t.automatic for t in base):
+                result.verdict = _MOSTLY.get(result.verdict, result.verdict)
             result.rests_on = tuple(t.tier.id for t in chosen)
             break
     result.label = VERDICTS[result.verdict]
@@ -254,4 +283,7 @@ def _words(result: Weighed) -> str:
     if (result.verdict.endswith("support") and against) or (result.verdict.endswith("against") and for_it):
         words += f" Among other kinds of study {for_it} support{'s' if for_it == 1 else ''} it and "
         words += f"{against} find{'s' if against == 1 else ''} against it."
+    if result.agree and result.automatic:
+        side = "against" if result.supports else "for"
+        words += f" No finding {side} it was recognised; automatic reading may miss some."
     return words

@@ -19,6 +19,7 @@ from itertools import islice
 from typing import Any
 
 from kb.evidence import TIERS, Count
+from kb.tagging import LOW_CONFIDENCE
 
 # Dimensions that hold several values an article, each in a table of its own.
 _TABLES = {
@@ -131,10 +132,16 @@ class EvidenceIndex:
             if n is not None and band:
                 mark("dose", band, n)
         pairs: dict[tuple[str, str], bytearray] = {}
-        for article, claim, stance in connection.execute("SELECT article_id, claim_id, stance FROM tags"):
+        for article, claim, stance, origin, confidence in connection.execute(
+            "SELECT article_id, claim_id, stance, origin, confidence FROM tags"
+        ):
             n = number.get(article)
             if n is not None:
-                pairs.setdefault((claim, stance), bytearray(self._width))[n >> 3] |= 1 << (n & 7)
+                kinds = [stance]
+                if origin == "tagger":
+                    kinds.append("unsure" if confidence < LOW_CONFIDENCE else "automatic")
+                for kind in kinds:
+                    pairs.setdefault((claim, kind), bytearray(self._width))[n >> 3] |= 1 << (n & 7)
 
         def whole(raw: bytearray) -> int:
             return int.from_bytes(raw, "little")
@@ -294,8 +301,15 @@ class EvidenceIndex:
             for tier, members in self.bits.get("tier", {}).items():
                 here = mask & members
                 for out, part in ((False, here & ~self.uncounted), (True, here & self.uncounted)):
-                    if part:
-                        result.append(Count(stance, tier, out, part.bit_count()))
+                    if not part:
+                        continue
+                    unsure = part & self._pairs.get((claim, "unsure"), 0)
+                    sure = part & self._pairs.get((claim, "automatic"), 0)
+                    for some, automatic, doubted in (
+                        (part & ~(sure | unsure), False, False), (sure, True, False), (unsure, True, True)
+                    ):  # fmt: skip
+                        if some:
+                            result.append(Count(stance, tier, out, some.bit_count(), automatic, doubted))
         return result
 
     @property

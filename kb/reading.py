@@ -17,6 +17,7 @@ from urllib.parse import unquote
 from kb.evidence import TIERS, Count, TierTally, Weighed, weigh
 from kb.index import index_of
 from kb.store import REVIEWER_LANDMARK, rejections
+from kb.tagging import LOW_CONFIDENCE
 
 FINDINGS = ("supports", "mixed", "contradicts")
 # Strongest study first; what is not counted comes last.
@@ -161,12 +162,14 @@ def counts(connection: sqlite3.Connection, claim_id: str | None = None) -> dict[
     where = "WHERE t.claim_id = ? " if claim_id else ""
     result: dict[str, list[Count]] = defaultdict(list)
     tiers = {tier.id for tier in TIERS}
-    for claim, stance, tier, out, n in connection.execute(
-        "SELECT t.claim_id, t.stance, a.evidence_tier, a.retracted OR a.deleted IS NOT NULL, count(*) "
-        f"FROM tags t JOIN articles a ON a.id = t.article_id {where}GROUP BY 1, 2, 3, 4",
-        (claim_id,) if claim_id else (),
+    for claim, stance, tier, out, automatic, unsure, n in connection.execute(
+        "SELECT t.claim_id, t.stance, a.evidence_tier, a.retracted OR a.deleted IS NOT NULL, t.origin = 'tagger', "
+        "t.origin = 'tagger' AND t.confidence < ?, count(*) "
+        f"FROM tags t JOIN articles a ON a.id = t.article_id {where}GROUP BY 1, 2, 3, 4, 5, 6",
+        (LOW_CONFIDENCE, claim_id) if claim_id else (LOW_CONFIDENCE,),
     ):
-        result[claim].append(Count(stance, tier if tier in tiers else "unclassified", bool(out), n))
+        tier = tier if tier in tiers else "unclassified"
+        result[claim].append(Count(stance, tier, bool(out), n, bool(automatic), bool(unsure)))
     return result
 
 
@@ -221,6 +224,8 @@ def weighed_json(weighed: Weighed) -> dict[str, Any]:
         "mixed": weighed.mixed,
         "contradicts": weighed.contradicts,
         "total": weighed.total,
+        "automatic": weighed.automatic,
+        "unsure": weighed.unsure,
         "background": weighed.background,
         "retracted_not_counted": weighed.retracted,
         "words": weighed.words,
@@ -488,6 +493,13 @@ def without_label(sentence: str) -> str:
     return _LABEL.sub("", sentence or "")
 
 
+def untagged(article: dict[str, Any]) -> str:
+    """Why an article without tags has none, as one sentence."""
+    if article["text_language"] == "other":
+        return "Not read for claims: only English abstracts are, and this one seems to be in another language."
+    return "No claim is tagged on this abstract."
+
+
 def article_lines(article: dict[str, Any]) -> Iterator[str]:
     """An article as lines for a terminal: warnings first, then citation, facets, tags with sentences."""
     if article["retracted"]:
@@ -513,9 +525,10 @@ def article_lines(article: dict[str, Any]) -> Iterator[str]:
     yield from (f"  {name}: {value}" for name, value in facets if value)
     texts = {s["id"]: s for s in article["sentences"]}
     if not article["tags"]:
-        yield "  No claim is tagged."
+        yield f"  {untagged(article)}"
     for tag in article["tags"]:
-        by = "labelled by a reviewer" if tag["origin"] == "reviewer" else f"confidence {tag['confidence']:.2f}"
+        unsure = "unsure, waits for a reviewer; " if tag["confidence"] < LOW_CONFIDENCE else ""
+        by = "labelled by a reviewer" if tag["origin"] == "reviewer" else f"{unsure}confidence {tag['confidence']:.2f}"
         yield f"  {tag['claim_id']}: {tag['stance']} ({by})"
         for sentence in tag["sentences"]:
             yield f"      [{texts[sentence]['section'].lower()}] {without_label(texts[sentence]['text'])}"

@@ -40,6 +40,7 @@ class Labelled:
     source: str
     group: int = 0
     only: str = ""  # set when no other claim was judged
+    design: str = ""  # study design as people labelled it, where they did
 
 
 def missing() -> str:
@@ -64,7 +65,7 @@ def read_dev() -> list[Labelled]:
             r["claim"]: (r["stance"], [normal(row["sentences"][i]) for i in r["sentences"]])
             for r in row["rows"]
         }
-        out.append(Labelled(row["id"], title, abstract, gold, "dev"))
+        out.append(Labelled(row["id"], title, abstract, gold, "dev", design=row["design"]))
     return out
 
 

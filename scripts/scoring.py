@@ -5,6 +5,7 @@ scripts/train.
 from __future__ import annotations
 
 import math
+import random
 from collections import Counter, defaultdict
 from typing import Any
 
@@ -97,6 +98,51 @@ def score(items: list[labelled.Labelled], predictions: dict[str, list[dict]]) ->
         "confusion": dict(confusion.most_common()),
         "calibration": {f"{low:.1f}": {"tags": n, "right": r} for low, (n, r) in sorted(bins.items())},
     }
+
+
+# How far a verdict leans, for the claim or against it
+_LEAN = {"consistently-against": -2, "mostly-against": -1, "mixed": 0, "too-little": 0, "mostly-support": 1,
+         "consistent-support": 2}  # fmt: skip
+
+
+def verdicts(
+    items: list[labelled.Labelled], predictions: dict[str, list[dict]], draws: int = 300, size: int = 120
+) -> dict[str, float | int]:
+    """What wrong tags do to verdicts: `draws` random sets of `size` of the items that have a labelled design are
+    weighed (kb.evidence) once by their labels and once by their tags, claim by claim, where the labels hold three
+    findings that count. Shares of verdicts: "same"; "weaker": the tags lean less to the side of the labels, to
+    neither, or to "too little"; "stronger": the tags lean further to one side than the labels; "opposite".
+    """
+    from kb.evidence import ENOUGH, Count, tier_of, weigh
+
+    known = [item for item in items if item.design]
+    by_label = {i.id: {claim: stance for claim, (stance, _) in i.gold.items()} for i in known}
+    by_tag = {i.id: {row["claim"]: row["stance"] for row in predictions.get(i.id, [])} for i in known}
+    claims = sorted({claim for stances in by_label.values() for claim in stances})
+    pick, found = random.Random(1), Counter()
+    for _ in range(draws):
+        drawn = pick.sample(known, min(size, len(known)))
+        for claim in claims:
+            labels, tags = (
+                weigh(
+                    Count(stances[item.id][claim], tier_of(item.design), automatic=automatic)
+                    for item in drawn
+                    if claim in stances[item.id]
+                )
+                for stances, automatic in ((by_label, False), (by_tag, True))
+            )
+            if labels.total < ENOUGH:
+                continue
+            ours, theirs = _LEAN[tags.verdict], _LEAN[labels.verdict]
+            if tags.verdict == labels.verdict:
+                found["same"] += 1
+            elif ours * theirs < 0:
+                found["opposite"] += 1
+            else:
+                found["stronger" if abs(ours) > abs(theirs) else "weaker"] += 1
+    total = sum(found.values())
+    shares = {name: found[name] / total if total else 0.0 for name in ("same", "weaker", "stronger", "opposite")}
+    return {"verdicts": total, "draws": draws, "size": size, **shares}
 
 
 def headline(result: dict[str, Any]) -> str:

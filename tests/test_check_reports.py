@@ -56,7 +56,7 @@ def test_json_of_any_draft_follows_its_schema(text: str) -> None:
         for sql in (
             "CREATE TABLE facts (id, topic, statement, detail, as_of, source_title, source_url, corrects)",
             "CREATE TABLE meta (key, value)", "CREATE TABLE claims (id, statement)",
-            "CREATE TABLE tags (article_id, claim_id, stance, confidence, sentence_id)",
+            "CREATE TABLE tags (article_id, claim_id, stance, confidence, sentence_id, origin)",
             "CREATE TABLE articles (id, evidence_tier, retracted, deleted, sample_size, year, author_list, "
             "title, "
             "journal, pmid, doi, pmcid, retraction_note)",

@@ -124,6 +124,18 @@ def test_well_supported_and_the_case_against_is_shown(world: World) -> None:
     )
 
 
+def test_automatic_findings_that_agree_are_never_called_consistent(world: World) -> None:
+    support(world, "rapid-onset")
+    found = world.check("Ketamine can relieve depression within hours.")
+    claim = next(c for c in found["claims"] if c["claim"] == "rapid-onset")
+    assert (claim["verdict"], claim["judgement"]) == ("mostly-support", "well-supported")
+    assert "automatic reading may miss some" in claim["words"]
+    world.c.execute("UPDATE tags SET origin = 'reviewer'")
+    found = world.check("Ketamine can relieve depression within hours.")
+    claim = next(c for c in found["claims"] if c["claim"] == "rapid-onset")
+    assert claim["verdict"] == "consistent-support" and "automatic" not in claim["words"]
+
+
 def test_stronger_than_the_evidence_with_words_and_wording(world: World) -> None:
     support(world, "antidepressant-effect")
     found = world.check("Ketamine cures depression.")

@@ -67,6 +67,21 @@ def test_consistent_is_not_said_beside_a_finding_of_people_against():
     assert weigh(counts(trial="3+", preclinical="1-")).verdict == "consistent-support", "animals are told apart"
 
 
+def test_consistent_is_not_said_of_tags_that_no_reviewer_has_seen():
+    weighed = weigh([*counts(trial="3+"), Count("supports", "human", n=2, automatic=True)])
+    assert (weighed.verdict, weighed.agree, weighed.automatic) == ("mostly-support", True, 2)
+    assert weighed.label == "Mostly support"
+    assert weighed.words.endswith("No finding against it was recognised; automatic reading may miss some.")
+    weighed = weigh([Count("contradicts", "trial", n=4, automatic=True, unsure=True)])
+    assert (weighed.verdict, weighed.agree, weighed.unsure) == ("mostly-against", True, 4)
+    assert "No finding for it was recognised" in weighed.words
+    weighed = weigh([*counts(trial="3+"), Count("supports", "preclinical", n=9, automatic=True)])
+    assert weighed.verdict == "consistent-support", "the verdict speaks of people only"
+    weighed = weigh([Count("supports", "trial", n=9, automatic=True), *counts(trial="1-")])
+    assert (weighed.verdict, weighed.agree) == ("mostly-support", False)
+    assert "recognised" not in weighed.words
+
+
 def test_retracted_is_shown_not_counted():
     with_it = weigh([*counts(trial="3+"), Count("contradicts", "trial", retracted=True)])
     assert (with_it.verdict, with_it.contradicts, with_it.retracted) == ("consistent-support", 0, 1)

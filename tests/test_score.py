@@ -50,6 +50,34 @@ def test_figures_on_a_hand_made_case():
     assert result["calibration"] == {"0.3": {"tags": 2, "right": 0}, "0.9": {"tags": 1, "right": 1}}
 
 
+def test_what_wrong_tags_do_to_verdicts():
+    def labels(stance):
+        return {"durability": (stance, [])}
+
+    items = [item(n, labels("contradicts" if n < 3 else "supports")) for n in range(6)]
+    for one in items:
+        one.design = "rct"
+
+    def told(*stances):
+        rows = {str(n): [{"claim": "durability", "stance": s}] for n, s in enumerate(stances) if s}
+        return scoring.verdicts(items, rows, draws=2, size=6)
+
+    s, c = "supports", "contradicts"
+    assert told(c, c, c, s, s, s) == {
+        "verdicts": 2, "draws": 2, "size": 6, "same": 1.0, "weaker": 0.0, "stronger": 0.0, "opposite": 0.0
+    }  # fmt: skip
+    assert told(c, s, s, s, s, s)["stronger"] == 1.0, "labels: mixed; tags: mostly support"
+    for one in items[:2]:
+        one.gold = labels(s)
+    assert told(c, c, c, s, s, s)["weaker"] == 1.0, "labels: mostly support"
+    assert told(c, c, c, c, c, s)["opposite"] == 1.0
+    items[2].gold = labels(s)
+    assert told(s, s, s, s, s, s)["weaker"] == 1.0, "what no reviewer has labelled is never called consistent"
+    assert told("background", "background", s, s)["weaker"] == 1.0, "too little"
+    items[0].design = items[1].design = items[2].design = items[3].design = ""
+    assert told(s, s, s, s, s, s)["verdicts"] == 0, "two findings are no verdict"
+
+
 def test_wilson_interval():
     assert scoring.wilson(0, 0) is None
     low, high = scoring.wilson(9, 10)

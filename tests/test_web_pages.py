@@ -224,6 +224,19 @@ def test_an_unsure_tag_is_marked_wherever_it_is_read(database):
     assert words(page).count("waits for a reviewer") == 1  # at the limit it is no longer unsure
 
 
+def test_the_claim_page_says_who_read_the_findings(site, database):
+    assert "labelled by a reviewer" in words(soup(site, "/claims/rapid-onset").select_one(".verdict-figures"))
+    with closing(schema.connect(database)) as opened:
+        opened.execute("UPDATE tags SET origin = 'tagger', confidence = 0.9")
+        opened.execute("UPDATE tags SET confidence = 0.41 WHERE article_id = '24740528'")
+        opened.commit()
+    page = soup(Site(database), "/claims/ptsd-symptom-reduction")
+    said = page.select_one(".verdict-figures")
+    assert "counted findings were read automatically; the tagger is unsure of 1." in words(said)
+    assert said.select_one('a[href="/about#accuracy"]')
+    assert "Consistent" not in words(page.select_one("#verdict"))
+
+
 def test_verdicts_on_risks_name_their_subject(site, connection):
     """ "Consistent support" for a risk is no good news, so the words say what is supported."""
     weighed = reading.claim(connection, "abuse-liability")["weighed"]
@@ -646,8 +659,19 @@ def test_measured_accuracy_is_shown_where_tags_are_read(site, monkeypatch):
     assert "BDNF 9 too few labels to measure" in text and "83 %" not in text
     assert "Durability 0 too few labels to measure" in text and " 0 %" not in text
     assert "too few labels to measure (9)" in words(soup(site, "/claims/bdnf"))
-    assert "precision 93 %, recall 81 %, measured on 40 labels" in words(soup(site, "/claims/rapid-onset"))
-    assert "How often tags on this claim are right" not in words(soup(site, "/claims/durability"))
+    said = words(soup(site, "/claims/rapid-onset"))
+    assert "of the abstracts tagged with it, 93 % do speak of it; of those that do, 81 % are tagged (measured" in said
+    figures = ACCURACY["claims"]["rapid-onset"] | {"stance_accuracy": 0.9}
+    monkeypatch.setattr(views, "accuracy_figures", lambda: {**ACCURACY, "claims": {"rapid-onset": figures}})
+    said = words(soup(site, "/claims/rapid-onset"))
+    assert "for or against is right in 90 % of the findings (measured on 40 labels)" in said
+    verdicts = {"verdicts": 12, "draws": 3, "size": 4, "same": 0.5, "weaker": 0.4, "stronger": 0.1, "opposite": 0.004}
+    monkeypatch.setattr(views, "accuracy_figures", lambda: {**ACCURACY, "verdicts": verdicts})
+    said = words(soup(site, "/about"))
+    assert "a weaker one in 40 %, a stronger one in 10 % and the opposite one in 0.4 % (12 verdicts on 3" in said
+    monkeypatch.setattr(views, "accuracy_figures", lambda: ACCURACY)
+    assert "What that does to verdicts" not in words(soup(site, "/about"))
+    assert "How often automatic tags on this claim are right" not in words(soup(site, "/claims/durability"))
     monkeypatch.setattr(views, "accuracy_figures", lambda: None)
     assert "No accuracy figures come with this release" in words(soup(site, "/about"))
 

@@ -76,6 +76,7 @@ class Head:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, Array], part: str) -> Head:
+        """The head that `Model.from_arrays` calls `part`."""
         weights = arrays[f"{part}.weights"].astype(np.float32) / SCALE
         return cls(_names(arrays, part), weights, arrays[f"{part}.bias"])
 
@@ -87,6 +88,7 @@ class Head:
         return found
 
     def weight(self, feature: str, target: int) -> float:
+        """The weight of one feature for one target, in units of log odds; 0 for an unknown feature."""
         row = self._row.get(feature)
         return 0.0 if row is None else float(self._weights[row, target])
 
@@ -103,6 +105,7 @@ class Trees:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, Array], part: str) -> Trees:
+        """The trees that `Model.from_arrays` calls `part`."""
         value, bound, leaf = (arrays[f"{part}.{name}"] for name in ("value", "bound", "leaf"))
         return cls(_names(arrays, part), float(arrays[f"{part}.base"]), value, bound, leaf)
 
@@ -142,7 +145,6 @@ class Model:
         """From the arrays of model.npz: of a head "names" (text, a name a line, as bytes), "weights" (whole numbers,
         of 1 / SCALE) and "bias"; of trees "names", "value", "bound", "leaf", "base"; "cuts" in the order of CUTS.
         """
-
         heads = [Head.from_arrays(arrays, part) for part in ("first", "asserts", "strength", "overstated")]
         trees = [Trees.from_arrays(arrays, part) for part in ("second", "over")]
         return cls(*heads, *trees, dict(zip(CUTS, arrays["cuts"].tolist(), strict=True)))

@@ -146,11 +146,14 @@ class Evidence:
         rows = self.connection.execute(
             "SELECT t.claim_id, t.stance, a.evidence_tier, a.retracted = 1 OR a.deleted IS NOT NULL, "
             "t.confidence < ?, -coalesce(a.sample_size, 0), -coalesce(a.year, 0), t.article_id, "
-            "t.sentence_id FROM tags t JOIN articles a ON a.id = t.article_id "
+            "t.sentence_id, t.origin FROM tags t JOIN articles a ON a.id = t.article_id "
             f"WHERE {column} IN ({marks}) AND t.stance <> 'background'",
             (LOW_CONFIDENCE, *wanted),
         ).fetchall()
-        counts = Counter([(r[0], r[1], r[2] if r[2] in _RANK else "unclassified", bool(r[3])) for r in rows])
+        counts = Counter(
+            [(r[0], r[1], r[2] if r[2] in _RANK else "unclassified", bool(r[3]), r[9] == "tagger", bool(r[4]))
+             for r in rows]
+        )  # fmt: skip
         sides: dict[tuple[str, str], list[tuple]] = {}
         for claim, stance, tier, gone, *rest in rows:
             if not gone:
@@ -159,8 +162,8 @@ class Evidence:
                     side = sides[claim, stance] = []
                 side.append((_RANK.get(tier, 99), *rest))
         grouped: dict[str, list[Count]] = {claim: [] for claim in wanted}
-        for (claim, stance, tier, gone), n in counts.items():
-            grouped[claim].append(Count(stance, tier, gone, n))
+        for (claim, stance, tier, gone, automatic, unsure), n in counts.items():
+            grouped[claim].append(Count(stance, tier, gone, n, automatic, automatic and unsure))
         for claim in wanted:
             n = self.connection.execute(
                 "SELECT count(*) FROM tags WHERE claim_id = ? AND stance = 'background'", (claim,)
@@ -356,7 +359,8 @@ def _flat_against(claim: JudgedClaim, s: Statement) -> bool:
         return verdict in _AGAINST and claim.weighed.supports < claim.weighed.total / 3
     return (
         claim.made.asserts == "denial"
-        and verdict == "consistent-support"
+        and verdict in _SUPPORT
+        and claim.weighed.agree
         and claim.judgement == "contradicted"
     )
 
@@ -427,7 +431,7 @@ def _denied(made: ClaimMade, weighed: Weighed, soft: bool, limited: bool, result
         if limited and some:
             result.limits = result.limits or _tally("some", weighed)
             return "supported-with-limits"
-        return "disputed" if soft or verdict == "mostly-support" else "contradicted"
+        return "disputed" if soft or not weighed.agree else "contradicted"
     strongest = [t for t in weighed.tiers if t.tier.id in weighed.rests_on]
     if limited or sum(t.contradicts + t.mixed for t in strongest) >= sum(t.supports for t in strongest):
         result.limits = result.limits or _tally("both", weighed)
@@ -506,7 +510,7 @@ def _suggest(claims: list[JudgedClaim], wrong: list[FactMade], verdict: str) -> 
         if claim.judgement == "contradicted" and entry:
             parts.append(_other_side(claim, entry["name"]))
         elif may:
-            if claim.weighed.verdict != "consistent-support":
+            if claim.weighed.verdict not in _SUPPORT or not claim.weighed.agree:
                 may += entry.get("differ", "")
             parts.append(f"{may}. ({tally})")
     parts += [f.fact.statement for f in wrong[:2]]

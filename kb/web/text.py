@@ -330,6 +330,21 @@ def verdict(claim_id: str, weighed: Weighed) -> str:
     return base + joint + subject + weighed.label.removeprefix(base)
 
 
+def provenance(weighed: Weighed) -> str:
+    """Who read the counted findings: "12 of 46 counted findings were labelled by a reviewer, ..."; or ""."""
+    total, automatic, doubted = weighed.total, weighed.automatic, weighed.unsure
+    if not total:
+        return ""
+    if automatic in (0, total):
+        whole = {1: "The one counted finding was", 2: "Both counted findings were"}
+        said = whole.get(total, f"All {total:,} counted findings were")
+        said += " read automatically" if automatic else " labelled by a reviewer"
+    else:
+        said = f"{total - automatic:,} of {total:,} counted findings {'was' if total - automatic == 1 else 'were'} "
+        said += f"labelled by a reviewer, {automatic:,} read automatically"
+    return said + (f"; the tagger is unsure of {doubted:,}." if doubted else ".")
+
+
 def unsure(tag: dict[str, Any]) -> bool:
     """Whether the tagger made this tag without being sure of it, so that a reviewer should look."""
     confidence = tag.get("confidence")

@@ -555,6 +555,7 @@ async def article(datasette: Any, request: Any) -> Response:
             "links": text.outside_links(found),
             "reports": tags,
             "rejected": rejections(found),
+            "untagged": reading.untagged(found),
             "loud": loud,
             "quiet": [c for c in found["corrections"] if c not in loud],
             "facet_rows": _facet_rows(found),
