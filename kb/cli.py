@@ -88,6 +88,11 @@ def build(db: Path) -> None:
 def tag(db: Path, input_: TextIO | None, output: Path | None, everything: bool) -> None:
     """Tag what is new, changed, or was tagged by an older version of the tagger.
 
+    With --input, a line that cannot be used stops the run: it is named, and --output is left as it was. A title
+    alone is enough. Out comes a line for each line, in the same order: {"id", "language", "rows": [{"claim",
+    "stance", "sentence", "confidence"}], "study_design", ...}. A confidence below 0.55 means unsure; abstracts whose
+    language is "other" than English are not tagged.
+
     \b
     Examples:
       kb tag
@@ -99,14 +104,18 @@ def tag(db: Path, input_: TextIO | None, output: Path | None, everything: bool) 
     if output is not None:
         raise click.UsageError("--output goes with --input")
     from kb.store import Store
-    from kb.tagging import TAGGER_VERSION, tag_many
+    from kb.tagging import LOW_CONFIDENCE, TAGGER_VERSION, tag_many
 
     with Store(db, create=False) as store:
         total = store.connection.execute("SELECT count(*) FROM articles").fetchone()[0] if everything \
             else store.untagged(TAGGER_VERSION)
         with click.progressbar(length=total, label="Tagging", file=sys.stderr, hidden=total == 0) as bar:
             done = store.retag(tag_many, TAGGER_VERSION, everything=everything, progress=bar.update)
+        waiting = store.connection.execute(
+            "SELECT count(*) FROM tags WHERE origin = 'tagger' AND confidence < ?", (LOW_CONFIDENCE,)).fetchone()[0]
         click.echo(f"{db}: {done} articles tagged by version {TAGGER_VERSION}")
+        if waiting:
+            click.echo(f"The tagger is unsure of {waiting} tag{'s' if waiting > 1 else ''}: look with kb review list")
 
 
 def _tag_lines(source: TextIO, output: Path | None) -> None:
@@ -140,9 +149,12 @@ def _abstracts(source: TextIO) -> Iterator[tuple[str, str, str]]:
             if not line.strip():
                 continue
             try:
-                item = json.loads(line.removeprefix("\ufeff"))
+                item = json.loads(line.strip().removeprefix("\ufeff"))
             except (ValueError, RecursionError) as error:
-                raise click.ClickException(f"line {number} is not JSON ({error}): give one object a line") from None
+                where = str(error)
+                if isinstance(error, json.JSONDecodeError):  # its own words count lines within this line
+                    where = f"{error.msg.removesuffix(' at')} at character {error.pos + 1}"
+                raise click.ClickException(f"line {number} is not JSON ({where}): give one object a line") from None
             if not isinstance(item, dict):
                 raise click.ClickException(f'line {number} is not an object: give {{"id": ..., "text": ...}}')
             if type(item.get("id")) not in (str, int):
@@ -152,7 +164,7 @@ def _abstracts(source: TextIO) -> Iterator[tuple[str, str, str]]:
             elif isinstance(item.get("title"), str) or isinstance(item.get("abstract"), str):
                 title, abstract = item.get("title") or "", item.get("abstract") or ""
             else:
-                raise click.ClickException(f'line {number} has neither "text" nor "title" and "abstract"')
+                raise click.ClickException(f'line {number} has no "text", "title" or "abstract" that is a text')
             # Half of a pair that stands for one character ("\\ud800") can be written in JSON, but not in UTF-8.
             yield tuple(part.encode("utf-8", "replace").decode("utf-8") for part in (str(item["id"]), title, abstract))
     except UnicodeDecodeError as error:
@@ -184,6 +196,9 @@ def claims(db: Path, as_json: bool) -> None:
         w = row["weighed"]
         click.echo(f"  {row['id']:26} {w.label}: {w.supports} for, {w.mixed} mixed, {w.contradicts} against")
         click.echo(f"  {'':26} {row['statement']}")
+        if w.automatic:
+            unsure = f", {w.unsure} of them unsure" if w.unsure else ""
+            click.echo(f"  {'':26} {w.automatic} of {w.total} findings read automatically{unsure}")
 
 
 @main.command()
@@ -393,7 +408,8 @@ def review_list(db: Path, claim: str | None, limit: int, as_json: bool) -> None:
         click.secho(f"{row['article_id']}  {row['claim']}: {row['stance']} ({row['confidence']:.2f})", bold=True)
         click.echo(f"    {row['sentence']}\n    why: {row['reason']}")
     if not rows:
-        click.echo("No tag is below the line for review.")
+        click.echo(f"Nothing to review: no automatic tag{f' on {claim}' if claim else ''} has a confidence below "
+                   f"{LOW_CONFIDENCE}.")
 
 
 def _reviewing(function: Any) -> Any:

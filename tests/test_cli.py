@@ -2,8 +2,10 @@
 
 import json
 import os
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 
 import pytest
 from click.testing import CliRunner
@@ -101,7 +103,8 @@ def test_tag_lines(tmp_path):
 @pytest.mark.parametrize(
     "line, says", [
         ("{", "line 2 is not JSON"), ("[" * 100_000, "line 2 is not JSON"), ("[1]", "not an object"),
-        ('{"text": "x"}', 'has no "id"'), ('{"id": true, "text": "x"}', 'has no "id"'), ('{"id": 1}', "neither"),
+        ('{"text": "x"}', 'has no "id"'), ('{"id": true, "text": "x"}', 'has no "id"'),
+        ('{"id": 1}', 'no "text", "title" or "abstract"'), ('{"id": "x', "starting at character 8"),
         ("\udcff", "UTF-8"),
     ],
 )
@@ -165,6 +168,32 @@ def test_review_names_what_is_not_there(database, command):
     if command != ["correct", "mixed"]:
         assert "has no tag for bdnf (its tags: " in said("24740528", "bdnf")
         assert "ptsd-symptom-reduction supports" in said("24740528", "bdnf")
+
+
+def test_what_the_tagger_is_unsure_of_is_said_to_be_unsure(database):
+    said = run("review", "list", "--claim", "durability", "--db", database)
+    assert said == "Nothing to review: no automatic tag on durability has a confidence below 0.55.\n"
+    with closing(sqlite3.connect(database)) as opened, opened:
+        opened.execute(
+            "UPDATE tags SET origin = 'tagger', confidence = 0.41 WHERE article_id = '24740528' "
+            "AND claim_id = 'durability'"
+        )
+    assert "(unsure, waits for a reviewer; confidence 0.41)" in run("show", "24740528", "--db", database)
+    assert "findings read automatically, 1 of them unsure" in run("claims", "--db", database)
+    assert "unsure of 1 tag: look with kb review list" in run("tag", "--db", database)
+
+
+def test_an_abstract_in_another_language_is_said_not_to_be_read(database):
+    assert "No claim is tagged on this abstract." not in run("show", "24740528", "--db", database)
+    with closing(sqlite3.connect(database)) as opened, opened:
+        for table, column in (("evidence_sentences", "tag_id"), ("tags", "id")):
+            opened.execute(
+                f"DELETE FROM {table} WHERE {column} IN (SELECT id FROM tags WHERE article_id = '24740528')"
+            )
+    assert "No claim is tagged on this abstract." in run("show", "24740528", "--db", database)
+    with closing(sqlite3.connect(database)) as opened, opened:
+        opened.execute("UPDATE articles SET text_language = 'other' WHERE id = '24740528'")
+    assert "only English abstracts are" in run("show", "24740528", "--db", database)
 
 
 def test_review_takes_only_readable_text(database):
