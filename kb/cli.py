@@ -9,6 +9,7 @@ import sys
 from collections import deque
 from collections.abc import Iterator
 from contextlib import closing
+from itertools import islice
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -122,9 +123,14 @@ def _tag_lines(source: TextIO, output: Path | None) -> None:
     from kb.tagging import as_line, tag_many
 
     ids: deque[str] = deque()
+    seen: set[str] = set()
+    twice: dict[str, None] = {}
 
     def texts() -> Iterator[tuple[str, str, tuple, tuple]]:
         for item_id, title, abstract in _abstracts(source):
+            if item_id in seen:
+                twice[item_id] = None
+            seen.add(item_id)
             ids.append(item_id)
             yield title, abstract, (), ()
 
@@ -136,9 +142,12 @@ def _tag_lines(source: TextIO, output: Path | None) -> None:
             write_whole(output, lines)
         except ExportProblem as problem:
             raise click.ClickException(str(problem)) from None
-        return
-    for line in lines:
-        click.echo(line, nl=False)
+    else:
+        for line in lines:
+            click.echo(line, nl=False)
+    if twice:
+        named = ", ".join(islice(twice, 5)) + (", ..." if len(twice) > 5 else "")
+        click.echo(f"Note: an id stands on several lines, and so do its tags: {named}", err=True)
 
 
 def _abstracts(source: TextIO) -> Iterator[tuple[str, str, str]]:

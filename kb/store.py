@@ -692,13 +692,14 @@ def _reviews(c: sqlite3.Connection, article_id: str) -> dict[str, dict[str, Any]
 def _reason(c: sqlite3.Connection, article_id: str, review: dict[str, Any], machine: str | None) -> str:
     """What a reviewed tag says of itself; for a person's word `review_said` reads it back.
 
-    "corrected from supports by A. Reader on 2026-05-01 (the text changed on 2026-06-02): gone by day 7"
+    "corrected from supports to mixed by A. Reader on 2026-05-01 (the text changed on 2026-06-02): gone by day 7"
     """
     if review["reviewer"] == REVIEWER_LANDMARK:
         who = f"labelled by {REVIEWER_LANDMARK}"
     else:
         before = review["before"] or machine
-        did = "accepted" if before == review["stance"] else f"corrected from {before}" if before else "added"
+        changed_to = f"corrected from {before} to {review['stance']}" if before else "added"
+        did = "accepted" if before == review["stance"] else changed_to
         who = f"{did} by {review['reviewer']} on {review['at'][:10]}"
         changed = c.execute(
             "SELECT max(at) FROM changes WHERE article_id = ? AND field IN ('title', 'abstract') AND at > ?",
@@ -711,7 +712,8 @@ def _reason(c: sqlite3.Connection, article_id: str, review: dict[str, Any], mach
 def review_said(reason: str, reviewer: str | None) -> dict[str, str]:
     """What the reason of a tag tells of a person's review: did, before, at and changed ("" where not told)."""
     found = re.match(
-        rf"(?P<did>accepted|corrected|added|labelled)(?: from (?P<before>\w+))? by {re.escape(reviewer or '')}"
+        r"(?P<did>accepted|corrected|added|labelled)(?: from (?P<before>\w+))?(?: to \w+)? "
+        rf"by {re.escape(reviewer or '')}"
         r" on (?P<at>[\d-]{10})(?: \(the text changed on (?P<changed>[\d-]{10})\))?", reason)
     return found.groupdict("") if found else dict.fromkeys(("did", "before", "at", "changed"), "")
 

@@ -115,6 +115,14 @@ def test_tag_names_the_line_it_cannot_use(tmp_path, line, says):
     assert not list(tmp_path.glob("out*")), "nothing half-written is left"
 
 
+def test_an_id_on_several_lines_is_pointed_out(tmp_path):
+    lines = "".join(f'{{"id": "{name}", "text": "Ketamine"}}\n' for name in ("a", "b", "a", 1, "1"))
+    (tmp_path / "in.jsonl").write_text(lines)
+    result = CliRunner().invoke(main, ["tag", "--input", str(tmp_path / "in.jsonl")])
+    assert result.exit_code == 0 and result.stdout.count("\n") == 5
+    assert result.stderr == "Note: an id stands on several lines, and so do its tags: a, 1\n"
+
+
 def test_tag_takes_marks_and_halves_of_characters(tmp_path):
     source = tmp_path / "in.jsonl"
     text = "Ketamine\\nKetamine \\ud800 reduced depressive symptoms."

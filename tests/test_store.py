@@ -220,7 +220,7 @@ def test_a_review_tells_what_was_done_and_that_the_text_changed_since(store, art
     assert reason()[1]["did"] == "accepted"
     store.review("1", claim, "mixed", reviewer="Dr. C")
     said, told = reason()
-    assert said.startswith("corrected from supports by Dr. C on 20") and told["before"] == "supports"
+    assert said.startswith("corrected from supports to mixed by Dr. C on 20") and told["before"] == "supports"
     store.review("1", claim, "mixed", reviewer="Dr. D")
     assert reason()[1]["did"] == "accepted" and not reason()[1]["changed"]
     store.review("1", "bdnf", "background", reviewer="Dr. B")
