@@ -303,7 +303,8 @@ def search(text: str, db: Path, claim: str | None, stance: str | None, design: s
     for row in rows:
         click.secho(f"{row['id']}  {reading.citation(row, authors=1)}", bold=True)
         flags = ["RETRACTED"] if row["retracted"] else []
-        tags = [f"{t['claim']}: {t['stance']}" for t in row["tags"] if t["stance"] != "background"]
+        tags = [f"{t['claim']}: {t['stance']}{' (unsure)' if t['unsure'] else ''}"
+                for t in row["tags"] if t["stance"] != "background"]
         click.echo(f"    {'; '.join([*flags, row['study_design'] or 'design unknown', *tags])}")
     if not rows:
         click.echo(f"{missing} is not in {db}." if missing else "Nothing found.")

@@ -262,7 +262,7 @@ def evidence_rows(connection: sqlite3.Connection, claim_id: str, ids: Sequence[s
 
 
 def cards(connection: sqlite3.Connection, ids: Sequence[str]) -> list[dict[str, Any]]:
-    """The articles `ids`, in that order, with their facets and `tags` (claim, stance, origin)."""
+    """The articles `ids`, in that order, with their facets and `tags` (claim, stance, origin, unsure)."""
     rows: dict[str, dict[str, Any]] = {}
     for part in _parts(ids):
         for row in _dicts(
@@ -275,12 +275,14 @@ def cards(connection: sqlite3.Connection, ids: Sequence[str]) -> list[dict[str, 
         ):
             rows[row["id"]] = {**row, "tags": []}
         for row in connection.execute(
-            "SELECT t.article_id, t.claim_id, t.stance, t.origin, c.position FROM tags t "
+            "SELECT t.article_id, t.claim_id, t.stance, t.origin, t.confidence, c.position FROM tags t "
             f"JOIN claims c ON c.id = t.claim_id WHERE t.article_id IN ({_marks(part)}) "
             "ORDER BY t.stance = 'background', c.position",
             part,
         ):
-            rows[row[0]]["tags"].append({"claim": row[1], "stance": row[2], "origin": row[3]})
+            unsure = row[3] == "tagger" and row[4] < LOW_CONFIDENCE
+            tag = {"claim": row[1], "stance": row[2], "origin": row[3], "unsure": unsure}
+            rows[row[0]]["tags"].append(tag)
     add_facets(connection, rows)
     return [rows[i] for i in ids if i in rows]
 

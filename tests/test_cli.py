@@ -188,6 +188,8 @@ def test_what_the_tagger_is_unsure_of_is_said_to_be_unsure(database):
         )
     assert "(unsure, waits for a reviewer; confidence 0.41)" in run("show", "24740528", "--db", database)
     assert "findings read automatically, 1 of them unsure" in run("claims", "--db", database)
+    said = run("search", "rapid treatment for chronic PTSD", "--db", database)
+    assert said.count("(unsure)") == 1 and "durability: contradicts (unsure)" in said
     assert "unsure of 1 tag: look with kb review list" in run("tag", "--db", database)
 
 
