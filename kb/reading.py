@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import sqlite3
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 from urllib.parse import unquote
@@ -261,6 +261,14 @@ def evidence_rows(connection: sqlite3.Connection, claim_id: str, ids: Sequence[s
     return [rows[i] for i in ids if i in rows]
 
 
+def unsure(tag: Mapping[str, Any]) -> bool:
+    """Whether the tagger made this tag (origin, confidence) without being sure of it, so that a reviewer should
+    look. A tag whose confidence is not known is not unsure.
+    """
+    confidence = tag.get("confidence")
+    return tag.get("origin") != "reviewer" and confidence is not None and confidence < LOW_CONFIDENCE
+
+
 def cards(connection: sqlite3.Connection, ids: Sequence[str]) -> list[dict[str, Any]]:
     """The articles `ids`, in that order, with their facets and `tags` (claim, stance, origin, unsure)."""
     rows: dict[str, dict[str, Any]] = {}
@@ -280,9 +288,8 @@ def cards(connection: sqlite3.Connection, ids: Sequence[str]) -> list[dict[str, 
             "ORDER BY t.stance = 'background', c.position",
             part,
         ):
-            unsure = row[3] == "tagger" and row[4] < LOW_CONFIDENCE
-            tag = {"claim": row[1], "stance": row[2], "origin": row[3], "unsure": unsure}
-            rows[row[0]]["tags"].append(tag)
+            tag = {"claim": row[1], "stance": row[2], "origin": row[3]}
+            rows[row[0]]["tags"].append({**tag, "unsure": unsure({**tag, "confidence": row[4]})})
     add_facets(connection, rows)
     return [rows[i] for i in ids if i in rows]
 
@@ -529,8 +536,8 @@ def article_lines(article: dict[str, Any]) -> Iterator[str]:
     if not article["tags"]:
         yield f"  {untagged(article)}"
     for tag in article["tags"]:
-        unsure = "unsure, waits for a reviewer; " if tag["confidence"] < LOW_CONFIDENCE else ""
-        by = "labelled by a reviewer" if tag["origin"] == "reviewer" else f"{unsure}confidence {tag['confidence']:.2f}"
+        doubt = "unsure, waits for a reviewer; " if unsure(tag) else ""
+        by = "labelled by a reviewer" if tag["origin"] == "reviewer" else f"{doubt}confidence {tag['confidence']:.2f}"
         yield f"  {tag['claim_id']}: {tag['stance']} ({by})"
         for sentence in tag["sentences"]:
             yield f"      [{texts[sentence]['section'].lower()}] {without_label(texts[sentence]['text'])}"

@@ -16,10 +16,11 @@ from urllib.parse import quote
 from markupsafe import Markup, escape
 
 from kb.evidence import VERDICTS, Weighed
+from kb.reading import unsure as unsure  # for the templates
 from kb.reading import without_label
 from kb.search import MARK, UNMARK
 from kb.store import REVIEWER_LANDMARK, review_said
-from kb.tagging import LOW_CONFIDENCE, load_claims
+from kb.tagging import load_claims
 from kb.tagging.lexicon import Lexicon
 
 STANCE = {
@@ -343,12 +344,6 @@ def provenance(weighed: Weighed) -> str:
         said = f"{total - automatic:,} of {total:,} counted findings {'was' if total - automatic == 1 else 'were'} "
         said += f"labelled by a reviewer, {automatic:,} read automatically"
     return said + (f"; the tagger is unsure of {doubted:,}." if doubted else ".")
-
-
-def unsure(tag: dict[str, Any]) -> bool:
-    """Whether the tagger made this tag without being sure of it, so that a reviewer should look."""
-    confidence = tag.get("confidence")
-    return tag.get("origin") != "reviewer" and confidence is not None and confidence < LOW_CONFIDENCE
 
 
 def claim_ids() -> tuple[str, ...]:
